@@ -1,0 +1,1 @@
+"""Where models are made: data, training, measurement, export. Imports `screener`, never back."""

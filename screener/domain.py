@@ -1,0 +1,330 @@
+"""The nouns of the program: what travels from a path to a line of the report.
+
+Every path that the walk finds becomes exactly one `Score` or one `Rejection`; the policy turns the
+images of a study into one `StudyTriage`. All types are immutable and hold no behaviour beyond what
+follows from their own fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.float32]
+
+
+class Outcome(StrEnum):
+    """What became of one path."""
+
+    SCORED = "SCORED"
+    INELIGIBLE = "INELIGIBLE"
+    """A rule says that this is no frontal chest radiograph for this model."""
+    FAILED = "FAILED"
+    """It should have been screened and was not. Never a negative."""
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+
+
+class Triage(StrEnum):
+    """The verdict on one study, in the order of the report."""
+
+    FLAGGED = "FLAGGED"
+    NOT_SCREENED = "NOT_SCREENED"
+    NOT_FLAGGED = "NOT_FLAGGED"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+class ReasonCode(StrEnum):
+    """Why a path was not scored. A closed list; `REASONS` gives the words and the outcome."""
+
+    SOP_CLASS = "SOP_CLASS"
+    OWN_OUTPUT = "OWN_OUTPUT"
+    MULTI_FRAME = "MULTI_FRAME"
+    FOR_PROCESSING = "FOR_PROCESSING"
+    MODALITY = "MODALITY"
+    VIEW = "VIEW"
+    BODY_PART = "BODY_PART"
+    AGE = "AGE"
+    COLOUR = "COLOUR"
+    TOO_SMALL = "TOO_SMALL"
+    NOVEL = "NOVEL"
+    PURGED = "PURGED"
+
+    UNREADABLE = "UNREADABLE"
+    UNSTABLE = "UNSTABLE"
+    TRUNCATED = "TRUNCATED"
+    FRAME_TRUNCATED = "FRAME_TRUNCATED"
+    MALFORMED = "MALFORMED"
+    NO_PIXEL_DATA = "NO_PIXEL_DATA"
+    UNSUPPORTED_SYNTAX = "UNSUPPORTED_SYNTAX"
+    DECODE_ERROR = "DECODE_ERROR"
+    DECODER_CRASH = "DECODER_CRASH"
+    TIMEOUT = "TIMEOUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TOO_LARGE = "TOO_LARGE"
+    BOMB = "BOMB"
+    INVALID_PIXELS = "INVALID_PIXELS"
+
+    OTHER_KIND = "OTHER_KIND"
+    EMPTY = "EMPTY"
+    DICOMDIR = "DICOMDIR"
+    LINK = "LINK"
+    NOT_REGULAR = "NOT_REGULAR"
+
+
+REASONS: dict[ReasonCode, tuple[Outcome, str]] = {
+    ReasonCode.SOP_CLASS: (Outcome.INELIGIBLE, "the SOP class is not a CR or DX image"),
+    ReasonCode.OWN_OUTPUT: (Outcome.INELIGIBLE, "written by this program, never screened again"),
+    ReasonCode.MULTI_FRAME: (Outcome.INELIGIBLE, "more than one frame"),
+    ReasonCode.FOR_PROCESSING: (Outcome.INELIGIBLE, "raw pixels meant for processing, not reading"),
+    ReasonCode.MODALITY: (Outcome.INELIGIBLE, "the modality is not radiography"),
+    ReasonCode.VIEW: (Outcome.INELIGIBLE, "the header states a view that is not frontal"),
+    ReasonCode.BODY_PART: (Outcome.INELIGIBLE, "the header states a body part other than the chest"),
+    ReasonCode.AGE: (Outcome.INELIGIBLE, "the patient is outside the model's age range"),
+    ReasonCode.COLOUR: (Outcome.INELIGIBLE, "a colour image"),
+    ReasonCode.TOO_SMALL: (Outcome.INELIGIBLE, "fewer rows or columns than a radiograph has"),
+    ReasonCode.NOVEL: (Outcome.INELIGIBLE, "does not look like a frontal chest radiograph"),
+    ReasonCode.PURGED: (Outcome.INELIGIBLE, "the patient was purged from this program"),
+    ReasonCode.UNREADABLE: (Outcome.FAILED, "could not be opened or read"),
+    ReasonCode.UNSTABLE: (Outcome.FAILED, "still being written; tried again next run"),
+    ReasonCode.TRUNCATED: (Outcome.FAILED, "the file ends too early"),
+    ReasonCode.FRAME_TRUNCATED: (Outcome.FAILED, "the compressed image ends too early"),
+    ReasonCode.MALFORMED: (Outcome.FAILED, "the file breaks the rules of its format"),
+    ReasonCode.NO_PIXEL_DATA: (Outcome.FAILED, "an image without pixel data"),
+    ReasonCode.UNSUPPORTED_SYNTAX: (Outcome.FAILED, "no decoder for this transfer syntax"),
+    ReasonCode.DECODE_ERROR: (Outcome.FAILED, "the decoder refused the pixel data"),
+    ReasonCode.DECODER_CRASH: (Outcome.FAILED, "the decoder crashed on the pixel data"),
+    ReasonCode.TIMEOUT: (Outcome.FAILED, "decoding took longer than the limit"),
+    ReasonCode.OUT_OF_MEMORY: (Outcome.FAILED, "decoding needed more memory than the limit"),
+    ReasonCode.TOO_LARGE: (Outcome.FAILED, "more pixels or bytes than the limit"),
+    ReasonCode.BOMB: (Outcome.FAILED, "compressed data that unpacks beyond the limit"),
+    ReasonCode.INVALID_PIXELS: (Outcome.FAILED, "pixels that cannot be a radiograph's"),
+    ReasonCode.OTHER_KIND: (Outcome.NOT_AN_IMAGE, "neither DICOM, PNG, JPEG nor TIFF"),
+    ReasonCode.EMPTY: (Outcome.NOT_AN_IMAGE, "an empty file"),
+    ReasonCode.DICOMDIR: (Outcome.NOT_AN_IMAGE, "a DICOM directory file"),
+    ReasonCode.LINK: (Outcome.NOT_AN_IMAGE, "a symbolic link, not followed"),
+    ReasonCode.NOT_REGULAR: (Outcome.NOT_AN_IMAGE, "not a regular file, not opened"),
+}
+
+
+class Warn(StrEnum):
+    """What a reader of the report should know about an image or study that was kept."""
+
+    AGE_UNKNOWN = "AGE_UNKNOWN"
+    BURNED_IN_ANNOTATION = "BURNED_IN_ANNOTATION"
+    CHARSET = "CHARSET"
+    CONTROL_CHARACTERS = "CONTROL_CHARACTERS"
+    HEADER = "HEADER"
+    IDENTITY_CONFLICT = "IDENTITY_CONFLICT"
+    LOSSY = "LOSSY"
+    NO_STUDY_UID = "NO_STUDY_UID"
+    PREAMBLE = "PREAMBLE"
+    UID_CONFLICT = "UID_CONFLICT"
+    VALUE_TOO_LONG = "VALUE_TOO_LONG"
+    VIEW_UNKNOWN = "VIEW_UNKNOWN"
+    VOI_FALLBACK = "VOI_FALLBACK"
+
+
+WARNINGS: dict[Warn, str] = {
+    Warn.AGE_UNKNOWN: "no age or birth date: taken as within the model's range",
+    Warn.BURNED_IN_ANNOTATION: "the header says that text is burned into the pixels",
+    Warn.CHARSET: "text that does not fit its declared character set",
+    Warn.CONTROL_CHARACTERS: "a text field with control characters was left empty",
+    Warn.HEADER: "values in the header that break the standard",
+    Warn.IDENTITY_CONFLICT: "one study UID with different patients: held back from publishing",
+    Warn.LOSSY: "the pixels were compressed with loss at some time",
+    Warn.NO_STUDY_UID: "no StudyInstanceUID: the file is a study of its own",
+    Warn.PREAMBLE: "the preamble is another file format's header",
+    Warn.UID_CONFLICT: "one SOPInstanceUID with different images",
+    Warn.VALUE_TOO_LONG: "a text field longer than the standard allows was cut",
+    Warn.VIEW_UNKNOWN: "the header states no view; novelty guards the score",
+    Warn.VOI_FALLBACK: "the VOI transformation was unusable; the pixel range was taken",
+}
+
+
+class View(StrEnum):
+    """The projection as far as the header states it."""
+
+    PA = "PA"
+    AP = "AP"
+    OTHER = "OTHER"
+    """A stated view that is not frontal: lateral, oblique, decubitus."""
+    UNKNOWN = "UNKNOWN"
+
+
+class FileKind(StrEnum):
+    """What a file is by its content, never by its name."""
+
+    DICOM = "DICOM"
+    PNG = "PNG"
+    JPEG = "JPEG"
+    TIFF = "TIFF"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelDescription:
+    """The Image Pixel module (PS3.3 C.7.6.3): how stored values lie in the pixel data."""
+
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    photometric_interpretation: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    planar_configuration: int
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What the header says. No pixels. Text is verbatim; empty where the header has none.
+
+    Dates and times keep DICOM's own form (PS3.5 DA, TM). For PNG, JPEG and TIFF only `kind`,
+    `rows` and `columns` are known.
+    """
+
+    kind: FileKind
+    rows: int = 0
+    columns: int = 0
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    series_instance_uid: str = ""
+    study_instance_uid: str = ""
+    transfer_syntax_uid: str = ""
+    modality: str = ""
+    view_position: str = ""
+    view: View = View.UNKNOWN
+    body_part_examined: str = ""
+    photometric_interpretation: str = ""
+    number_of_frames: int = 1
+    patient_id: str = ""
+    issuer_of_patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    age_years: float | None = None
+    accession_number: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    institution_name: str = ""
+    station_name: str = ""
+    warnings: frozenset[Warn] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What `fstat` said of a file when it was read; equal stamps mean an unchanged file."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A path that was not scored, and why. `detail` holds no patient data and no path."""
+
+    code: ReasonCode
+    detail: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that the closed list gives this code."""
+        return REASONS[self.code][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Radiograph:
+    """Model-sized pixels and how they came about.
+
+    `pixels`: float32 (224, 224) in [0, 1], MONOCHROME2 polarity (air dark).
+    `pixels_sha256`: of those bytes, so that equal model input is scored once.
+    `thumbnail`: a JPEG of at most 4 KB.
+    """
+
+    pixels: Pixels
+    pixels_sha256: str
+    voi_source: str
+    levels_dropped: int
+    decoder: str
+    thumbnail: bytes
+    warnings: frozenset[Warn] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one worker found at one path: a radiograph, or the rejection that ended its way.
+
+    `stamp` and `sha256` are missing where the file could not be read to its end.
+    """
+
+    stamp: FileStamp | None
+    sha256: str
+    instance: Instance | None
+    result: Radiograph | Rejection
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the model says of one radiograph.
+
+    `scores`: calibrated probability in [0, 1] for each finding, rounded to 4 decimals.
+    `logits`: one for each finding. `novelty`: 1.0 is the acceptance limit.
+    `cam`: float32 (findings, 7, 7), mean over the map + b = logit.
+    """
+
+    scores: tuple[float, ...]
+    logits: tuple[float, ...]
+    novelty: float
+    cam: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold on the calibrated score of one finding, and what it was measured to give."""
+
+    name: str
+    finding: str
+    threshold: float
+    target_sensitivity: float | None = None
+    sensitivity: float | None = None
+    sensitivity_interval: tuple[float, float] | None = None
+    specificity: float | None = None
+    specificity_interval: tuple[float, float] | None = None
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the policy needs to know of one image of a study: a row of the ledger, no pixels."""
+
+    outcome: Outcome
+    reason_code: ReasonCode | None = None
+    view: View = View.UNKNOWN
+    scores: tuple[float, ...] = ()
+    sop_instance_uid: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTriage:
+    """The policy's verdict on one study.
+
+    `image` is the index of the image that decided, `finding` the index of the finding with the
+    largest margin over its threshold; both None where nothing was scored. `reason_code` is a
+    closed list of the policy's own rules (see `screener.triage`).
+    """
+
+    triage: Triage
+    reason_code: str
+    reason: str
+    image: int | None = None
+    finding: int | None = None
