@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.float32]
 
 
+OWN_MANUFACTURER = "screener"
+"""Manufacturer (0008,0070) of all that this program writes, so that no scan takes it for a film."""
+
+
 class Outcome(StrEnum):
     """What became of one path."""
 
@@ -115,6 +119,7 @@ class Warn(StrEnum):
     """What a reader of the report should know about an image or study that was kept."""
 
     AGE_UNKNOWN = "AGE_UNKNOWN"
+    BODY_PART_UNKNOWN = "BODY_PART_UNKNOWN"
     BURNED_IN_ANNOTATION = "BURNED_IN_ANNOTATION"
     CHARSET = "CHARSET"
     CONTROL_CHARACTERS = "CONTROL_CHARACTERS"
@@ -131,6 +136,7 @@ class Warn(StrEnum):
 
 WARNINGS: dict[Warn, str] = {
     Warn.AGE_UNKNOWN: "no age or birth date: taken as within the model's range",
+    Warn.BODY_PART_UNKNOWN: "a body part in unknown words; novelty guards the score",
     Warn.BURNED_IN_ANNOTATION: "the header says that text is burned into the pixels",
     Warn.CHARSET: "text that does not fit its declared character set",
     Warn.CONTROL_CHARACTERS: "a text field with control characters was left empty",
@@ -140,7 +146,7 @@ WARNINGS: dict[Warn, str] = {
     Warn.NO_STUDY_UID: "no StudyInstanceUID: the file is a study of its own",
     Warn.PREAMBLE: "the preamble is another file format's header",
     Warn.UID_CONFLICT: "one SOPInstanceUID with different images",
-    Warn.VALUE_TOO_LONG: "a text field longer than the standard allows was cut",
+    Warn.VALUE_TOO_LONG: "a text field that is too long was cut; an identifier left empty",
     Warn.VIEW_UNKNOWN: "the header states no view; novelty guards the score",
     Warn.VOI_FALLBACK: "the VOI transformation was unusable; the pixel range was taken",
 }
@@ -187,6 +193,10 @@ class Instance:
 
     Dates and times keep DICOM's own form (PS3.5 DA, TM). For PNG, JPEG and TIFF only `kind`,
     `rows` and `columns` are known.
+
+    `view_source`: keyword of the attribute that decided `view`. `anatomic_region`: the meaning of
+    the code in AnatomicRegionSequence. `own_output`: written by this program. `lossy`: compressed
+    with loss at some time (PS3.3 C.7.6.1.1.5).
     """
 
     kind: FileKind
@@ -214,6 +224,13 @@ class Instance:
     study_time: str = ""
     institution_name: str = ""
     station_name: str = ""
+    view_source: str = ""
+    anatomic_region: str = ""
+    presentation_intent: str = ""
+    presentation_lut_shape: str = ""
+    own_output: bool = False
+    burned_in_annotation: bool = False
+    lossy: bool = False
     warnings: frozenset[Warn] = frozenset()
 
 
@@ -225,6 +242,17 @@ class FileStamp:
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost; beyond it the file is FAILED and the next one goes on."""
+
+    wall_s: float = 10.0
+    cpu_s: float = 10.0
+    memory_bytes: int = 2 * 1024**3
+    pixels: int = 100_000_000
+    file_bytes: int = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +332,11 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What the policy needs to know of one image of a study: a row of the ledger, no pixels."""
+    """What the policy needs to know of one image of a study: a row of the ledger, no pixels.
+
+    `other_body_part` is True where the header states a body part that is not the chest, also where
+    an earlier rule gave the reason code.
+    """
 
     outcome: Outcome
     reason_code: ReasonCode | None = None
@@ -312,6 +344,7 @@ class ImageFacts:
     scores: tuple[float, ...] = ()
     sop_instance_uid: str = ""
     path: str = ""
+    other_body_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
