@@ -1,0 +1,259 @@
+"""ONNX Runtime: model-sized pixels in, scores out. The only place that imports onnxruntime.
+
+A GPU provider is asked for only after its libraries were found to load, because ONNX Runtime
+otherwise writes pages to stderr and falls back without a word; what the session really uses is
+compared with what was asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from screener.domain import Score
+from screener.errors import GpuRequiredError, RunError, UsageError
+from screener.preprocess import SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from screener.bundle import Bundle
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+CPU = "CPUExecutionProvider"
+PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
+BATCH = {"cpu": 16, "gpu": 64}
+FATAL = 4
+SCORE_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the graph gives for n images, K findings: all float32.
+
+    `cam` (n, K, 7, 7), `logit` (n, K), `score` (n, K) in [0, 1], `novelty` (n,), 1.0 the limit.
+    """
+
+    cam: NDArray[np.float32]
+    logit: NDArray[np.float32]
+    score: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+
+
+class Classifier:
+    """One session over a checked bundle.
+
+    Attributes:
+        provider: The execution provider really used, by ONNX Runtime's name.
+        notice: One line where another device was wished for than is used; empty otherwise.
+        batch: Images of one call of the session; fewer are padded, so that shapes never change.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        *,
+        require_gpu: bool = False,
+        threads: int = 0,
+        batch: int = 0,
+    ) -> None:
+        """Start the session.
+
+        Args:
+            bundle: As `screener.bundle.load_bundle` gives it.
+            device: `auto` takes TensorRT, then CUDA, then the processor.
+            require_gpu: Refuse to run on the processor.
+            threads: For one call; 0 for as many as this process has cores.
+            batch: 0 for the device's own.
+
+        Raises:
+            GpuRequiredError: `require_gpu`, and no GPU is usable.
+            UsageError: both distributions of ONNX Runtime are installed, `require_gpu` with the
+                device `cpu`, or ONNX Runtime refuses the model.
+        """
+        if require_gpu and device == "cpu":
+            raise UsageError("--require-gpu contradicts --device cpu", mend="leave one of them out")
+        check_installation()
+        self.bundle = bundle
+        self._findings = len(bundle.card.findings)
+        chosen, reasons = choose_providers(device)
+        self._session, self.provider = _open(bundle.content, chosen, threads or _cores())
+        asked = chosen[0] if chosen else CPU
+        if self.provider != asked:
+            reasons.append(f"{asked} did not start")
+        why = "; ".join(reasons)
+        if self.provider == CPU and require_gpu:
+            raise GpuRequiredError(
+                "a GPU is required and none is usable",
+                why,
+                "install the NVIDIA driver and `pip install 'screener[gpu]'`, then run "
+                "`screener doctor`",
+            )
+        fell_back = self.provider == CPU and device != "cpu"
+        self.notice = f"runs on the processor ({why})" if fell_back else ""
+        self.batch = batch or BATCH["cpu" if self.provider == CPU else "gpu"]
+
+    def run(self, pixels: NDArray[np.float32]) -> Outputs:
+        """Run the graph on any number of images, in batches of one shape.
+
+        Args:
+            pixels: float32 (n, 224, 224) in [0, 1], MONOCHROME2 polarity.
+        """
+        if pixels.dtype != np.float32 or pixels.shape[1:] != (SIZE, SIZE):
+            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not (n, {SIZE}, {SIZE})")
+        parts = [
+            self._run_batch(pixels[i : i + self.batch]) for i in range(0, len(pixels), self.batch)
+        ]
+        if not parts:
+            k = self._findings
+            return Outputs(*(np.zeros(s, np.float32) for s in ((0, k, 7, 7), (0, k), (0, k), (0,))))
+        return Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _run_batch(self, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        n = len(pixels)
+        padded = np.zeros((self.batch, 1, SIZE, SIZE), np.float32)
+        padded[:n, 0] = pixels
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            ["cam", "logit", "score", "novelty"], {"pixels": padded}
+        )
+        return [output[:n] for output in outputs]
+
+    def score(self, pixels: NDArray[np.float32]) -> list[Score]:
+        """Score images: probabilities are rounded to 4 decimals, as thresholds are meant.
+
+        Args:
+            pixels: float32 (n, 224, 224) in [0, 1], MONOCHROME2 polarity.
+
+        Raises:
+            RunError: the model gave something that is no number; that is never a negative.
+        """
+        outputs = self.run(pixels)
+        for name in ("cam", "logit", "score", "novelty"):
+            if not np.isfinite(getattr(outputs, name)).all():
+                raise RunError(
+                    f"the model's {name} is not finite",
+                    "nothing can be said of the images of this batch",
+                    "run `screener model verify`, or with --device cpu",
+                )
+        return [
+            Score(
+                tuple(round(float(score), SCORE_DECIMALS) for score in outputs.score[i]),
+                tuple(float(logit) for logit in outputs.logit[i]),
+                float(outputs.novelty[i]),
+                outputs.cam[i],
+            )
+            for i in range(len(pixels))
+        ]
+
+
+def choose_providers(device: Device) -> tuple[list[str], list[str]]:
+    """The GPU providers to ask for, best first, and why the others cannot be had."""
+    wanted = {"auto": ["tensorrt", "cuda"], "tensorrt": ["tensorrt", "cuda"], "cuda": ["cuda"]}
+    chosen: list[str] = []
+    reasons: list[str] = []
+    for name in wanted.get(device, []):
+        why = _why_unusable(PROVIDERS[name])
+        if not why:
+            chosen.append(PROVIDERS[name])
+        elif why not in reasons:
+            reasons.append(why)
+    return chosen, reasons
+
+
+def _why_unusable(provider: str) -> str:
+    """Empty where the provider's libraries load and there is a GPU, else the reason."""
+    import onnxruntime  # noqa: PLC0415
+
+    if provider not in onnxruntime.get_available_providers():
+        return "the installed ONNX Runtime is built for the processor alone"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver: libcuda.so.1 does not load"
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or not count:
+        return "the NVIDIA driver finds no GPU"
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Loads the CUDA libraries of NVIDIA's wheels; prints what it does not find.
+        onnxruntime.preload_dlls()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    library = f"libonnxruntime_providers_{'cuda' if 'CUDA' in provider else 'tensorrt'}.so"
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / library))
+    except OSError as error:
+        return f"{provider}: {str(error).split(':')[0]} does not load"
+    return ""
+
+
+def check_installation(path: Sequence[str] | None = None) -> None:
+    """Refuse two distributions that overwrite each other's files.
+
+    Args:
+        path: Folders of installed distributions; None for this program's own.
+
+    Raises:
+        UsageError: `onnxruntime` and `onnxruntime-gpu` are both there.
+    """
+    folders = list(sys.path if path is None else path)
+    names = ("onnxruntime", "onnxruntime-gpu")
+    if all(any(distributions(name=name, path=folders)) for name in names):
+        raise UsageError(
+            "both onnxruntime and onnxruntime-gpu are installed",
+            "they overwrite each other's files, and a GPU may go unused without a word",
+            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install onnxruntime-gpu`",
+        )
+
+
+def _cores() -> int:
+    # Not ONNX Runtime's own count: it takes the machine's cores, and complains in a container.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, str]:
+    """A session and the provider that it really uses."""
+    import onnxruntime  # noqa: PLC0415
+
+    onnxruntime.set_default_logger_severity(FATAL)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(
+            content, options, providers=[*providers, CPU], enable_fallback=False
+        )
+    except _runtime_errors() as error:
+        if providers:
+            # A GPU whose libraries load may still be too old or out of memory.
+            return _open(content, (), threads)
+        raise UsageError(
+            "ONNX Runtime refuses the model",
+            type(error).__name__,
+            "export it again, or update onnxruntime",
+        ) from error
+    return session, session.get_providers()[0]
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """Everything that ONNX Runtime raises: a dozen types with no parent of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type)]
+    return (RuntimeError, ValueError, *(kind for kind in own if issubclass(kind, Exception)))
