@@ -1,0 +1,235 @@
+"""What the user asked for: the site file (`site.toml`) and over it the command line.
+
+Every option of `screener scan` can stand in the site file under its own name; sections hold what a
+site decides once. Everything is checked when it is read, before anything is written: an unknown
+key, a wrong type or a value out of range ends the run with exit code 2 and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from screener.domain import Limits, Triage
+from screener.errors import UsageError
+from screener.site_file import read_site_file
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Precision = Literal["auto", "float", "int8"]
+FailOn = Literal["new", "any", "never"]
+Identifiers = Literal["full", "pseudonym", "none"]
+
+SHORT_STRING = 16
+"""Longest value of VR SH and CS (PS3.5 6.2): what a priority may be in a worklist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`[output]`: who may read the published files. Everything else stays 0600."""
+
+    group: str = ""
+    mode: int = 0o600
+
+    def __post_init__(self) -> None:
+        """Check the group and the mode."""
+        if self.mode & ~0o777 or self.mode & 0o600 != 0o600 or self.mode & 0o002:
+            raise UsageError(
+                f"mode = 0o{self.mode:o} is no mode for a report",
+                "the owner must read and write it, and not everyone may write it",
+                "use 0o640, for example",
+            )
+        if self.group:
+            try:
+                grp.getgrnam(self.group)
+            except KeyError:
+                raise UsageError(
+                    f"group = {self.group!r} does not exist on this machine",
+                    mend=f"groupadd {self.group}, or name another",
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Rescreen:
+    """`[rescreen]`: how far back a new model or operating point reaches."""
+
+    days: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        _at_least("days", self.days, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Worklist:
+    """`[worklist]`: modality worklist files; written where `folder` is given."""
+
+    folder: Path | None = None
+    ae_title: str = "TRIAGE"
+    hours: float = 24.0
+
+    def __post_init__(self) -> None:
+        """Check the AE title (PS3.5 6.2, AE) and the range."""
+        if not 0 < len(self.ae_title.strip()) <= SHORT_STRING or not self.ae_title.isprintable():
+            raise UsageError(f"ae_title = {self.ae_title!r} is not 1 to 16 printable characters")
+        _at_least("hours", self.hours, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`[report]`: the shape of `triage.csv` for an importer that differs from the contract.
+
+    Attributes:
+        columns: Which columns, in their order; empty for all.
+        rename: Column -> header name.
+        words: Value -> the importer's own word, for `triage` and `priority`.
+        date_format: strftime format of DICOM dates; empty for verbatim.
+    """
+
+    columns: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    line_end: Literal["lf", "crlf"] = "lf"
+    quote: Literal["minimal", "all"] = "minimal"
+    date_format: str = ""
+    time_format: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every option of `scan` and every section of the site file, checked.
+
+    Attributes:
+        model: A bundle; None for the one that ships with the program.
+        operating_point: Its name in the model card; empty for the card's own first.
+        threshold: On the calibrated score, instead of an operating point.
+        threshold_model_sha256: The bundle that the site fitted `threshold` to; empty where the
+            threshold was given by hand.
+        workers: Decoding processes; 0 for one a core.
+        state: The ledger; None for `state.sqlite` in the output folder.
+        since: Run id that `is_new` and `change` compare with; empty for the last published report.
+        settle: Seconds after which a cut file is no longer taken for one being written.
+        log: JSON lines are appended here.
+        log_phi: Let names and paths into the log.
+        full_size: Decode every film at its full size.
+        secondary_capture: Screen Secondary Capture images too.
+        exclude: Folders and files that the walk leaves out.
+        keep_days: Days for which a study keeps images whose files are gone.
+        min_paths: Fewer paths than this are taken for an unmounted archive.
+        sentinel: A file that must exist under every PATH, or one absolute path.
+        rescreen: How far back a new model or operating point reaches.
+        limits: What one file may cost.
+        output: Who may read the published files.
+        priority: Triage -> what the importer may raise a study to; the policy knows the default.
+        report: The shape of `triage.csv`.
+        worklist: Modality worklist files.
+    """
+
+    model: Path | None = None
+    operating_point: str = ""
+    threshold: float | None = None
+    threshold_model_sha256: str = ""
+    device: Device = "auto"
+    require_gpu: bool = False
+    precision: Precision = "auto"
+    workers: int = 0
+    state: Path | None = None
+    rescan: bool = False
+    baseline: bool = False
+    only_new: bool = False
+    since: str = ""
+    settle: float = 300.0
+    fail_on: FailOn = "new"
+    allow_empty: bool = False
+    identifiers: Identifiers = "full"
+    spreadsheet: bool = False
+    quiet: bool = False
+    log: Path | None = None
+    log_phi: bool = False
+    full_size: bool = False
+    secondary_capture: bool = False
+    exclude: tuple[str, ...] = ()
+    keep_days: int = 90
+    min_paths: int = 0
+    sentinel: str = ""
+    rescreen: Rescreen = field(default_factory=Rescreen)
+    limits: Limits = field(default_factory=Limits)
+    output: Output = field(default_factory=Output)
+    priority: Mapping[Triage, str] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+    worklist: Worklist = field(default_factory=Worklist)
+
+    def __post_init__(self) -> None:
+        """Check what no type says."""
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(
+                f"threshold = {self.threshold!r} is not between 0 and 1",
+                "it is compared with the calibrated score",
+            )
+        if self.threshold is not None and self.operating_point:
+            raise UsageError(
+                "both an operating point and a threshold are given",
+                mend="leave one of them out",
+            )
+        for name in ("workers", "settle", "keep_days", "min_paths"):
+            _at_least(name, getattr(self, name), 0)
+        for name in (each.name for each in dataclasses.fields(Limits)):
+            _at_least(name, getattr(self.limits, name), 1)
+        if self.require_gpu and self.device == "cpu":
+            raise UsageError(
+                "a GPU is required but the device is 'cpu'", mend="leave one of them out"
+            )
+        for triage, word in self.priority.items():
+            if triage not in {Triage.FLAGGED, Triage.NOT_SCREENED}:
+                raise UsageError(
+                    f"[priority] maps {triage.value!r}",
+                    "only a study that is FLAGGED or NOT_SCREENED may be raised",
+                )
+            if len(word) > SHORT_STRING or not word.isprintable():
+                raise UsageError(
+                    f"[priority] {triage} = {word!r} is not a word of at most 16 characters"
+                )
+
+
+def load_settings(
+    config: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Read the site file, and put what the command line says over it.
+
+    Args:
+        config: The site file; None for none. Its relative paths start at its own folder.
+        overrides: What the command line gave, by the name of the field; None values are not given.
+
+    Raises:
+        UsageError: with the bad key or value and the nearest right one.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    settings = Settings() if config is None else _from_site(config)
+    if "threshold" in given and "operating_point" not in given:
+        settings = dataclasses.replace(settings, operating_point="")
+    if "operating_point" in given and "threshold" not in given:
+        settings = dataclasses.replace(settings, threshold=None)
+    if "threshold" in given or "operating_point" in given:
+        settings = dataclasses.replace(settings, threshold_model_sha256="")
+    return dataclasses.replace(settings, **cast("dict[str, Any]", given))
+
+
+def _from_site(config: Path) -> Settings:
+    settings = read_site_file(config, Settings)
+    if settings.threshold is not None and not settings.threshold_model_sha256:
+        raise UsageError(
+            f"{str(config)!r}: threshold = {settings.threshold!r} without threshold_model_sha256",
+            "a threshold holds for the model that it was fitted to and for no other",
+            "take it from the line sha256 of `screener model show`",
+        )
+    return settings
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise UsageError(f"{name} = {value!r} is less than {least}")
