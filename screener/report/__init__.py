@@ -1,0 +1,1 @@
+"""The report: one writer a file, all fed by the same rows."""

@@ -1,0 +1,284 @@
+"""Rows -> CSV: the contract's dialect, its twin for spreadsheets, and what a site's importer takes.
+
+Streams: a row is written as it comes, so a million paths need no more memory than one. What a
+layout cannot do is said when it is made; a cell never stops a table half way.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import BinaryIO, Literal
+
+from screener.domain import Warn
+from screener.report.columns import DATE_COLUMNS, TIME_COLUMNS, TIMESTAMP_COLUMNS
+
+Cell = Callable[[str], str]
+
+IDENTIFIER_COLUMNS = frozenset(
+    {
+        "accession_number",
+        "issuer_of_patient_id",
+        "patient_id",
+        "sop_instance_uid",
+        "study_instance_uid",
+        "study_key",
+    }
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# OWASP's list of formula prefixes, ASVS's NUL and the full-width forms that Excel takes as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
+# What a spreadsheet shows as another value: leading zeros and the 16th digit are lost, 1E5 becomes
+# a number, 3-4 a date.
+_MANGLED = re.compile(r"0\d+(\.\d*)?|\d{12,}(\.\d*)?|\d+[eE]\d+|\d{1,4}[-/]\d{1,4}([-/]\d{1,4})?")
+_DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
+_TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """The shape of a CSV file. As it stands it is the contract's dialect.
+
+    Attributes:
+        columns: Which columns, in their order; empty for all.
+        rename: Column -> header name.
+        words: Column -> value -> the importer's own word; other values stay.
+        header: Whether the first line names the columns.
+        delimiter: One character.
+        quote: Where quotes stand. With `none` a delimiter or quote inside a value becomes a space.
+        encoding: Of the whole file.
+        unencodable: What becomes of a character that the encoding lacks. An identifier with one
+            is left empty: an altered one may be another patient's.
+        line_end: LF or CR LF.
+        date_format: strftime format of DICOM dates; empty for verbatim. A value that is no date is
+            left empty where a format is given, for an importer would stop at it.
+        time_format: The same of DICOM times.
+        timestamp_format: The same of the program's own times, in UTC.
+        neutralise: For spreadsheets: put ' before what would be taken for a formula or shown as
+            another value.
+
+    Raises:
+        ValueError: On construction, with the bad value.
+    """
+
+    columns: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    header: bool = True
+    delimiter: str = ","
+    quote: Literal["minimal", "all", "none"] = "minimal"
+    encoding: str = "utf-8"
+    unencodable: Literal["replace", "backslashreplace", "xmlcharrefreplace"] = "replace"
+    line_end: Literal["lf", "crlf"] = "lf"
+    date_format: str = ""
+    time_format: str = ""
+    timestamp_format: str = ""
+    neutralise: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could stop a table half way."""
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0 ':
+            raise ValueError(f"delimiter {self.delimiter!r} is not one character that can divide")
+        try:
+            # A letter, an accent, a character of two units and a lone surrogate: all must pass.
+            "A\u00e9\u65e5\U0001f600\udc80".encode(self.encoding, self.unencodable)
+            f'{self.delimiter}"\r\n'.encode(self.encoding)
+        except (LookupError, UnicodeError):
+            raise ValueError(f"encoding {self.encoding!r} cannot hold a table") from None
+        for name in ("date_format", "time_format", "timestamp_format"):
+            layout = getattr(self, name)
+            if not layout.isprintable() or not datetime(2001, 2, 3).strftime(layout).isprintable():  # noqa: DTZ001
+                raise ValueError(f"{name} {layout!r} is not a format of one line")
+        vocabulary = [word for words in self.words.values() for word in words.values()]
+        for word in [*self.rename.values(), *vocabulary]:
+            if not word.isprintable():
+                raise ValueError(f"{word!r} holds a control character")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError(f"a column stands twice in {list(self.columns)!r}")
+
+    def choose(self, available: Sequence[str]) -> tuple[str, ...]:
+        """The columns that this layout takes of those that a table has.
+
+        Raises:
+            ValueError: A column is named that the table does not have, with the nearest right one.
+        """
+        for name in (*self.columns, *self.rename, *self.words):
+            if name not in available:
+                near = difflib.get_close_matches(name, available, n=1)
+                mend = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"there is no column {name!r}{mend}")
+        return self.columns or tuple(available)
+
+
+CONTRACT = TableLayout(unencodable="backslashreplace")
+# Excel knows UTF-8 by its byte order mark alone.
+SPREADSHEET = TableLayout(quote="all", encoding="utf-8-sig", line_end="crlf", neutralise=True)
+
+
+def write_table(
+    stream: BinaryIO,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    layout: TableLayout = CONTRACT,
+) -> int:
+    """Write a header and the rows as they come.
+
+    Text with control characters is left empty, with a warning in the row where it has that column.
+
+    Args:
+        stream: Takes the bytes; stays open.
+        columns: What every row has, no more and no less.
+        rows: Values are text, None, bool, int or a finite float.
+        layout: The shape of the file.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ValueError: A row has other keys than `columns`, or a value of another kind.
+    """
+    chosen = layout.choose(columns)
+    cells = [(name, _cell_of(name, layout)) for name in chosen]
+    write = _line_writer(stream, layout)
+    if layout.header:
+        names = [layout.rename.get(name, name) for name in chosen]
+        write([_neutralised(name) if layout.neutralise else name for name in names])
+    expected = frozenset(columns)
+    count = 0
+    for row in rows:
+        if row.keys() != expected:
+            missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
+            raise ValueError(f"a row lacks {missing} and has the unknown {unknown}")
+        clean = _without_control_characters(row)
+        write([_written(clean[name], cell) for name, cell in cells])
+        count += 1
+    return count
+
+
+def _line_writer(stream: BinaryIO, layout: TableLayout) -> Callable[[Sequence[str]], object]:
+    encoded = codecs.getwriter(layout.encoding)(stream, layout.unencodable)
+    line_end = "\r\n" if layout.line_end == "crlf" else "\n"
+    if layout.quote != "none":
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if layout.quote == "all" else csv.QUOTE_MINIMAL
+        writer = csv.writer(
+            encoded, delimiter=layout.delimiter, quoting=quoting, lineterminator=line_end
+        )
+        return writer.writerow
+    dividing = str.maketrans({layout.delimiter: " ", '"': " "})
+    return lambda values: encoded.write(
+        layout.delimiter.join(value.translate(dividing) for value in values) + line_end
+    )
+
+
+def _written(value: object, cell: Cell) -> str:
+    if isinstance(value, str):
+        return cell(value)
+    if value is None:
+        return cell("")
+    if isinstance(value, bool):
+        return cell("true" if value else "false")
+    # Numbers need no cell: a minus is not a formula.
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        text = f"{value:.4f}"
+        return "0.0000" if text == "-0.0000" else text
+    raise ValueError(f"a cell holds text, a truth value or a finite number: {type(value).__name__}")
+
+
+def _cell_of(column: str, layout: TableLayout) -> Cell:
+    """What a layout does with the text of one column."""
+    steps: list[Cell] = []
+    for columns, text_format, convert in (
+        (DATE_COLUMNS, layout.date_format, _date),
+        (TIME_COLUMNS, layout.time_format, _time),
+        (TIMESTAMP_COLUMNS, layout.timestamp_format, _timestamp),
+    ):
+        if column in columns and text_format:
+            steps.append(_formatted(convert, text_format))
+    if words := layout.words.get(column):
+        steps.append(lambda text: words.get(text, text))
+    if column in IDENTIFIER_COLUMNS:
+        steps.append(lambda text: text if _fits(text, layout.encoding) else "")
+    if layout.neutralise:
+        steps.append(_neutralised)
+
+    def cell(text: str) -> str:
+        for step in steps:
+            text = step(text)
+        return text
+
+    return cell
+
+
+def _formatted(convert: Callable[[str], date | time | None], text_format: str) -> Cell:
+    def cell(text: str) -> str:
+        value = convert(text.strip())
+        return "" if value is None else value.strftime(text_format)
+
+    return cell
+
+
+def _date(text: str) -> date | None:
+    found = _DATE.fullmatch(text)
+    try:
+        return date(*map(int, found.groups())) if found else None
+    except ValueError:
+        return None
+
+
+def _time(text: str) -> time | None:
+    found = _TIME.fullmatch(text)
+    if not found:
+        return None
+    hour, minute, second, fraction = found.groups(default="0")
+    try:
+        # DICOM allows a leap second, Python does not.
+        return time(int(hour), int(minute), min(int(second), 59), int(fraction.ljust(6, "0")))
+    except ValueError:
+        return None
+
+
+def _timestamp(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _fits(text: str, encoding: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _neutralised(text: str) -> str:
+    """Put ' before text that a spreadsheet would compute or show as another value."""
+    if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) or _MANGLED.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def _without_control_characters(row: Mapping[str, object]) -> Mapping[str, object]:
+    spoilt = [
+        name
+        for name, value in row.items()
+        if isinstance(value, str) and not value.isprintable() and _CONTROL.search(value)
+    ]
+    if not spoilt:
+        return row
+    clean = {**row, **dict.fromkeys(spoilt, "")}
+    if "warnings" in clean:
+        known = {code for code in str(clean["warnings"] or "").split(";") if code}
+        clean["warnings"] = ";".join(sorted(known | {Warn.CONTROL_CHARACTERS.value}))
+    return clean
