@@ -122,7 +122,7 @@ def test_any_text_stays_one_line_and_comes_back(values: list[str]) -> None:
 
 @pytest.mark.parametrize("control", ["\0", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9b"])
 def test_control_characters_leave_the_field_empty_with_a_warning(control: str) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"triage": "FLAGGED", "patient_name": f"DOE{control}JANE", "warnings": "VIEW_UNKNOWN"},
         {"triage": "FLAGGED", "patient_name": "DOE", "warnings": None},
     ]

@@ -37,6 +37,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "�
 # What a spreadsheet shows as another value: leading zeros and the 16th digit are lost, 1E5 becomes
 # a number, 3-4 a date.
 _MANGLED = re.compile(r"0\d+(\.\d*)?|\d{12,}(\.\d*)?|\d+[eE]\d+|\d{1,4}[-/]\d{1,4}([-/]\d{1,4})?")
+_WORDS = {None: "", True: "true", False: "false"}
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
 
@@ -176,13 +177,11 @@ def _line_writer(stream: BinaryIO, layout: TableLayout) -> Callable[[Sequence[st
     )
 
 
-def _written(value: object, cell: Cell) -> str:
+def _written(value: object, cell: Cell | None) -> str:
+    if value is None or isinstance(value, bool):
+        value = _WORDS[value]
     if isinstance(value, str):
-        return cell(value)
-    if value is None:
-        return cell("")
-    if isinstance(value, bool):
-        return cell("true" if value else "false")
+        return cell(value) if cell else value
     # Numbers need no cell: a minus is not a formula.
     if isinstance(value, int):
         return str(value)
@@ -192,8 +191,8 @@ def _written(value: object, cell: Cell) -> str:
     raise ValueError(f"a cell holds text, a truth value or a finite number: {type(value).__name__}")
 
 
-def _cell_of(column: str, layout: TableLayout) -> Cell:
-    """What a layout does with the text of one column."""
+def _cell_of(column: str, layout: TableLayout) -> Cell | None:
+    """What a layout does with the text of one column; None for nothing."""
     steps: list[Cell] = []
     for columns, text_format, convert in (
         (DATE_COLUMNS, layout.date_format, _date),
@@ -204,7 +203,7 @@ def _cell_of(column: str, layout: TableLayout) -> Cell:
             steps.append(_formatted(convert, text_format))
     if words := layout.words.get(column):
         steps.append(lambda text: words.get(text, text))
-    if column in IDENTIFIER_COLUMNS:
+    if column in IDENTIFIER_COLUMNS and layout.encoding != CONTRACT.encoding:
         steps.append(lambda text: text if _fits(text, layout.encoding) else "")
     if layout.neutralise:
         steps.append(_neutralised)
@@ -214,7 +213,7 @@ def _cell_of(column: str, layout: TableLayout) -> Cell:
             text = step(text)
         return text
 
-    return cell
+    return cell if steps else None
 
 
 def _formatted(convert: Callable[[str], date | time | None], text_format: str) -> Cell:
