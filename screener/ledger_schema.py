@@ -1,0 +1,95 @@
+"""The tables of the state file, and how it is opened.
+
+`state.sqlite` is a database of one host on a local disk: write-ahead log, every commit synced.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import fields
+from pathlib import Path
+
+from screener.domain import Instance
+from screener.errors import RunError, UsageError
+
+LEDGER_VERSION = 1
+HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
+
+_SCHEMA = f"""
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL UNIQUE, started_at TEXT NOT NULL,
+    model_sha256 TEXT NOT NULL, published_at TEXT);
+CREATE TABLE points (
+    id INTEGER PRIMARY KEY, bundle_sha256 TEXT NOT NULL, content TEXT NOT NULL,
+    UNIQUE (bundle_sha256, content));
+CREATE TABLE bundles (
+    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, findings TEXT NOT NULL,
+    prevalence TEXT NOT NULL);
+CREATE TABLE images (
+    path BLOB PRIMARY KEY,
+    first_run INTEGER NOT NULL, run INTEGER NOT NULL, seen_at TEXT NOT NULL,
+    gone INTEGER NOT NULL DEFAULT 0, source TEXT NOT NULL,
+    size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
+    sha256 TEXT NOT NULL DEFAULT '', checked_run INTEGER NOT NULL DEFAULT 0,
+    study_key TEXT NOT NULL DEFAULT '', patient_key TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL, reason_code TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0, judged_by TEXT NOT NULL DEFAULT '',
+    failure_reported INTEGER NOT NULL DEFAULT 0,
+    examined_at TEXT NOT NULL DEFAULT '', warnings TEXT NOT NULL DEFAULT '',
+    {", ".join(f"{name} DEFAULT ''" for name in HEADER_COLUMNS)},
+    pixels_sha256 TEXT NOT NULL DEFAULT '', voi_source TEXT NOT NULL DEFAULT '',
+    levels_dropped INTEGER, decoder TEXT NOT NULL DEFAULT '', decode_ms REAL, thumbnail BLOB,
+    points_id INTEGER REFERENCES points (id));
+CREATE INDEX images_study ON images (study_key);
+CREATE INDEX images_pixels ON images (pixels_sha256) WHERE pixels_sha256 != '';
+CREATE INDEX images_patient ON images (patient_id) WHERE patient_id != '';
+CREATE TABLE scores (
+    pixels_sha256 TEXT NOT NULL, bundle_sha256 TEXT NOT NULL, preprocessing INTEGER NOT NULL,
+    scores TEXT NOT NULL, logits TEXT NOT NULL, novelty REAL NOT NULL, cam BLOB NOT NULL,
+    provider TEXT NOT NULL, software_version TEXT NOT NULL, scored_at TEXT NOT NULL,
+    PRIMARY KEY (pixels_sha256, bundle_sha256, preprocessing)) WITHOUT ROWID;
+CREATE TABLE studies (
+    study_key TEXT PRIMARY KEY, first_seen_at TEXT NOT NULL, baseline TEXT) WITHOUT ROWID;
+CREATE TABLE reported (
+    study_key TEXT NOT NULL, patient_key TEXT NOT NULL, run INTEGER NOT NULL,
+    triage TEXT NOT NULL, priority TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (study_key, patient_key, run)) WITHOUT ROWID;
+CREATE TABLE tombstones (digest TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def open_state(path: Path) -> sqlite3.Connection:
+    """Open or create a state file; transactions are the caller's.
+
+    Raises:
+        UsageError: the state was written by a newer program.
+        RunError: the file cannot be opened or is no state.
+    """
+    try:
+        db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        os.chmod(path, 0o600)
+        db.row_factory = sqlite3.Row
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version <= LEDGER_VERSION:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+        if version == 0:
+            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LEDGER_VERSION}; COMMIT;")
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
+        raise RunError(
+            f"the state {str(path)!r} cannot be opened: {reason}",
+            "the last report is intact",
+            "check the disk and the permissions, or move the file away to start anew",
+        ) from error
+    if version > LEDGER_VERSION:
+        db.close()
+        raise UsageError(
+            f"the state {str(path)!r} has version {version}",
+            f"this program knows versions up to {LEDGER_VERSION}; nothing was changed",
+            "install the newer program again, or give another --state",
+        )
+    return db

@@ -1,0 +1,375 @@
+"""One run over the roots: walk, examine, score, and bring the ledger up to date.
+
+One path is one step; memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from screener import __version__
+from screener.discovery import Found, display_path, walk
+from screener.domain import (
+    Examined,
+    FileStamp,
+    Instance,
+    OperatingPoint,
+    Outcome,
+    Radiograph,
+    ReasonCode,
+    Rejection,
+    Unchanged,
+)
+from screener.errors import (
+    InterruptedRunError,
+    NothingToScreenError,
+)
+from screener.examine import ExamineSettings
+from screener.ledger import ImageRecord, Known, Ledger
+from screener.preprocess import PREPROCESSING
+from screener.rescan import Need, Run, need_of
+from screener.settings import Settings
+from screener.workers import Task, WorkerPool
+
+if TYPE_CHECKING:
+    from screener.bundle import Bundle
+    from screener.classifier import Classifier
+
+CHUNK = 400
+COMMIT_EVERY_S = 5.0
+REHASH_SHARE = 30
+PREPROCESSING_VERSION = int(PREPROCESSING["version"])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a scan is: paths found, paths finished, and whether the walk has ended."""
+
+    found: int
+    done: int
+    walked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a scan says when it ends. `exit_code` is the contract's."""
+
+    run_id: str
+    out: Path
+    exit_code: int
+    outcomes: dict[str, dict[str, int]]
+    triage: dict[str, int]
+    new_studies: int
+    provider: str
+    model: str
+    operating_point: str
+    elapsed_s: float
+    examined: int
+    new_failures: int
+    notices: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> int:
+        """The number of paths seen."""
+        return sum(sum(codes.values()) for codes in self.outcomes.values())
+
+
+@dataclass(slots=True)
+class Stop:
+    """Set by a signal handler; the scan looks at it between two steps."""
+
+    signal_number: int = 0
+
+    def check(self) -> None:
+        """Raise InterruptedRunError where a signal came."""
+        if self.signal_number:
+            raise InterruptedRunError(self.signal_number)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A radiograph that waits for a full batch."""
+
+    task: Task
+    examined: Examined
+    radiograph: Radiograph
+
+
+@dataclass(slots=True)
+class Night:
+    """One run over the roots: what is shared between its steps."""
+
+    ledger: Ledger
+    state: Path
+    classifier: Classifier
+    bundle: Bundle
+    points: tuple[OperatingPoint, ...]
+    settings: Settings
+    examine_settings: ExamineSettings
+    roots: list[bytes]
+    progress: Callable[[Progress], None]
+    stop: Stop
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.monotonic)
+    keys: count[int] = field(default_factory=count)
+    number: int = 0
+    run_id: str = ""
+    points_id: int = 0
+    judge: str = ""
+    found: int = 0
+    done: int = 0
+    examined: int = 0
+    walked: bool = False
+    committed: float = field(default_factory=time.monotonic)
+    pending: list[_Pending] = field(default_factory=list)
+    failing: dict[bytes, FileStamp] = field(default_factory=dict)
+
+    @property
+    def now(self) -> str:
+        """The time of the run, ISO 8601 UTC; one for all its rows, so that they sort as one."""
+        return f"{self.started_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    def before(self, days: float) -> str:
+        """A time so many days before the run."""
+        return f"{self.started_at - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+
+    def examine_all(self, pool: WorkerPool, out: Path) -> None:
+        """Walk the roots and bring the ledger up to date."""
+        ledger, bundle = self.ledger, self.bundle
+        self.points_id = ledger.register(
+            bundle.sha256, bundle.name, bundle.card.findings, bundle.card.prevalence, self.points
+        )
+        self.number, self.run_id = ledger.start_run(
+            f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256
+        )
+        self.judge = f"{__version__} {self.examine_settings!r}"
+        ledger.commit()
+        for task, result in pool.run(self._tasks(out)):
+            self._receive(task, result)
+        self._flush()
+        self._require_enough()
+        for task, result in pool.run(self._recheck()):
+            self._receive(task, result)
+        self._flush()
+        ledger.mark_gone(self.number, self.roots)
+        ledger.forget_gone(self.before(self.settings.keep_days))
+        ledger.commit()
+
+    def _tasks(self, out: Path) -> Iterator[Task]:
+        run = Run(
+            self.points_id,
+            self.judge,
+            self.settings.rescan,
+            self.ledger.recent_studies(self.before(self.settings.rescreen.days)),
+        )
+        exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
+        own = {os.fsencode(self.state) + end for end in (b"", b"-wal", b"-shm", b".lock")}
+        entries = (item for item in walk(self.roots, exclude) if item.path not in own)
+        while chunk := list(islice(entries, CHUNK)):
+            self.stop.check()
+            known = self.ledger.known([item.path for item in chunk])
+            self.found += len(chunk)
+            unchanged = []
+            for item in chunk:
+                stamp = None if item.rejection else _lstat(item.path)
+                before = known.get(item.path)
+                if item.rejection is not None:
+                    self._reject(item, item.rejection)
+                    continue
+                need = need_of(before, stamp, run)
+                if need is Need.REJUDGE and before is not None and not self._rejudge(item, before):
+                    need = Need.EXAMINE
+                if need in (Need.NOTHING, Need.REJUDGE):
+                    unchanged.append(item.path)
+                    continue
+                if stamp is not None:
+                    self.failing[item.path] = stamp
+                sha256 = before.sha256 if need is Need.HASH and before is not None else ""
+                yield Task(next(self.keys), item.path, sha256)
+            self.ledger.touch(self.number, self.now, unchanged)
+            self.done += len(unchanged)
+            self._tick()
+        self.walked = True
+
+    def _recheck(self) -> Iterator[Task]:
+        for path, sha256 in self.ledger.oldest_checked(self.number, REHASH_SHARE):
+            yield Task(next(self.keys), path, sha256)
+
+    def _rejudge(self, item: Found, known: Known) -> bool:
+        """Take a path's verdict from a score that is already there; False where it is not."""
+        novelty = self.ledger.novelty(
+            known.pixels_sha256, self.bundle.sha256, PREPROCESSING_VERSION
+        )
+        if novelty is None:
+            return False
+        outcome, code = _by_novelty(novelty)
+        self.ledger.rejudge(item.path, self.points_id, outcome, code)
+        return True
+
+    def _reject(self, item: Found, rejection: Rejection) -> None:
+        self._put(item.path, Examined(None, "", None, rejection), None, rejection)
+
+    def _receive(self, task: Task, result: Examined | Unchanged) -> None:
+        self.stop.check()
+        if isinstance(result, Unchanged):
+            self.ledger.confirm(self.number, self.now, task.path, result.stamp)
+            self.failing.pop(task.path, None)
+            self.done += 1
+        elif isinstance(result.result, Radiograph):
+            self.pending.append(_Pending(task, result, result.result))
+            if len(self.pending) >= self.classifier.batch:
+                self._flush()
+        else:
+            self._put(task.path, result, None, self._settled(result, result.result))
+        self._tick()
+
+    def _settled(self, examined: Examined, rejection: Rejection) -> Rejection:
+        """A cut file that is young is still being written."""
+        if rejection.code is not ReasonCode.TRUNCATED or examined.stamp is None:
+            return rejection
+        age_s = time.time() - examined.stamp.mtime_ns / 1e9
+        young = -self.settings.settle < age_s < self.settings.settle
+        return replace(rejection, code=ReasonCode.UNSTABLE) if young else rejection
+
+    def _flush(self) -> None:
+        """Score what waits, each model input once, and write its rows."""
+        wanted: dict[str, Radiograph] = {}
+        novelty: dict[str, float] = {}
+        for item in self.pending:
+            key = item.radiograph.pixels_sha256
+            kept = self.ledger.novelty(key, self.bundle.sha256, PREPROCESSING_VERSION)
+            if kept is None:
+                wanted[key] = item.radiograph
+            else:
+                novelty[key] = kept
+        if wanted:
+            pixels = np.stack([radiograph.pixels for radiograph in wanted.values()])
+            for key, score in zip(wanted, self.classifier.score(pixels), strict=True):
+                self.ledger.put_score(
+                    key,
+                    self.bundle.sha256,
+                    PREPROCESSING_VERSION,
+                    score,
+                    self.classifier.provider,
+                    __version__,
+                    self.now,
+                )
+                novelty[key] = score.novelty
+        for item in self.pending:
+            outcome, code = _by_novelty(novelty[item.radiograph.pixels_sha256])
+            rejection = Rejection(ReasonCode(code)) if code else None
+            self._put(item.task.path, item.examined, item.radiograph, rejection, outcome)
+        self.pending.clear()
+
+    def _put(
+        self,
+        path: bytes,
+        examined: Examined,
+        radiograph: Radiograph | None,
+        rejection: Rejection | None,
+        outcome: str = "",
+    ) -> None:
+        instance = examined.instance
+        warnings = set(instance.warnings) if instance else set()
+        if radiograph is not None:
+            warnings |= radiograph.warnings
+        outcome = outcome or (rejection.outcome.value if rejection else Outcome.SCORED.value)
+        stamp = examined.stamp or self.failing.get(path)
+        self.failing.pop(path, None)
+        self.ledger.put(
+            self.number,
+            ImageRecord(
+                path=path,
+                source=self._source(path),
+                stamp=stamp,
+                sha256=examined.sha256,
+                study_key=study_key(path, examined, outcome),
+                patient_key=patient_key(instance),
+                outcome=outcome,
+                reason_code=rejection.code.value if rejection else "",
+                detail=rejection.detail if rejection else "",
+                judged_by=self.judge,
+                examined_at=self.now,
+                warnings=";".join(sorted(warning.value for warning in warnings)),
+                instance=instance,
+                radiograph=radiograph,
+                decode_ms=examined.decode_ms,
+                points_id=self.points_id if radiograph is not None else None,
+            ),
+        )
+        self.done += 1
+        self.examined += 1
+
+    def _source(self, path: bytes) -> str:
+        for root in self.roots:
+            if path == root or path.startswith(root.rstrip(b"/") + b"/"):
+                return display_path(root)
+        return ""
+
+    def _tick(self) -> None:
+        self.progress(Progress(self.found, self.done, self.walked))
+        if time.monotonic() - self.committed > COMMIT_EVERY_S:
+            self.ledger.commit()
+            self.committed = time.monotonic()
+
+    def _require_enough(self) -> None:
+        if self.settings.allow_empty:
+            return
+        for root in self.roots:
+            if not self.ledger.saw_any(self.number, root):
+                raise NothingToScreenError(
+                    f"nothing is in {os.fsdecode(root)!r}",
+                    "an archive that is not mounted must not replace a good report",
+                    "mount it, or give --allow-empty; the last report is untouched",
+                )
+        if self.found < self.settings.min_paths:
+            raise NothingToScreenError(
+                f"only {self.found} paths were found, fewer than min_paths = "
+                f"{self.settings.min_paths}",
+                "an archive that is half mounted must not replace a good report",
+                "mount it, or lower min_paths; the last report is untouched",
+            )
+
+
+def _lstat(path: bytes) -> FileStamp | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        # The worker opens it next and says what is wrong with it.
+        return None
+    return FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def _by_novelty(novelty: float) -> tuple[str, str]:
+    """The outcome of a scored image; a novelty that is no number turns it away."""
+    if novelty <= 1.0:
+        return Outcome.SCORED.value, ""
+    return Outcome.INELIGIBLE.value, ReasonCode.NOVEL.value
+
+
+def study_key(path: bytes, examined: Examined, outcome: str) -> str:
+    """The study of a path: its UID, else its content, else the path itself; empty for no image."""
+    if outcome == Outcome.NOT_AN_IMAGE:
+        return ""
+    if examined.instance is not None and examined.instance.study_instance_uid:
+        return examined.instance.study_instance_uid
+    if examined.sha256 and outcome != Outcome.FAILED:
+        return f"file:{examined.sha256}"
+    return f"path:{hashlib.sha256(path).hexdigest()}"
+
+
+def patient_key(instance: Instance | None) -> str:
+    """Tells patients of one study apart; empty where the header names none."""
+    if instance is None or not instance.patient_id.strip():
+        return ""
+    return f"{instance.patient_id.strip()}\x1f{instance.issuer_of_patient_id.strip()}"

@@ -1,0 +1,340 @@
+"""Ledger rows -> rows of the report. All report writers are fed by these, so they agree.
+
+First `verdicts` passes over the studies and applies the policy; then the writers read the verdicts
+in the order of the worklist and the images in the order of their paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from screener.body_part import BodyPart, join_body_parts, judge_body_part
+from screener.discovery import display_path
+from screener.domain import (
+    REASONS,
+    ImageFacts,
+    OperatingPoint,
+    Outcome,
+    ReasonCode,
+    StudyTriage,
+    Triage,
+    View,
+    Warn,
+)
+from screener.report.columns import SCHEMA_VERSION
+from screener.triage import priority_of, sort_key, triage_study
+
+if TYPE_CHECKING:
+    from screener.report.store import ReportStore
+
+Row = sqlite3.Row
+_IDENTITY = (
+    "accession_number",
+    "study_instance_uid",
+    "patient_id",
+    "issuer_of_patient_id",
+    "patient_name",
+    "patient_birth_date",
+    "patient_sex",
+    "study_date",
+    "study_time",
+    "modality",
+    "view_position",
+    "institution_name",
+    "station_name",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What every row of one report shares."""
+
+    run_id: str
+    base_run: int
+    findings: tuple[str, ...]
+    points_id: int
+    points: Mapping[int, tuple[str, tuple[OperatingPoint, ...]]]
+    bundles: Mapping[str, Row]
+    model: str
+    model_sha256: str
+    provider: str
+    software_version: str
+    priorities: Mapping[Triage, str]
+    baseline: bool
+
+
+def verdicts(store: ReportStore, rows: Iterable[Row], report: Report) -> Iterator[Verdict]:
+    """Apply the policy to every study; `rows` come study by study."""
+    for study_key, images in groupby(rows, key=lambda row: row["study_key"]):
+        yield from _study(store, study_key, list(images), report)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A study's row before it has its rank; `key` orders it. `notes`: (path, duplicate of, UID
+    conflict) of its images that have either."""
+
+    key: tuple[float | int | str, ...]
+    row: dict[str, Any]
+    notes: tuple[tuple[bytes, bytes | None, bool], ...]
+
+
+def _study(
+    store: ReportStore, study_key: str, images: list[Row], report: Report
+) -> Iterator[Verdict]:
+    identities = sorted({image["patient_key"] for image in images} - {""})
+    if len(identities) < 2:
+        yield _verdict(store, study_key, "", images, report, conflict=False)
+        return
+    for identity in ("", *identities):
+        own = [image for image in images if image["patient_key"] == identity]
+        if own:
+            yield _verdict(store, study_key, identity, own, report, conflict=True)
+
+
+def _verdict(
+    store: ReportStore,
+    study_key: str,
+    patient_key: str,
+    images: list[Row],
+    report: Report,
+    *,
+    conflict: bool,
+) -> Verdict:
+    notes = _notes(images)
+    verdict, points = _judge(images, report)
+    image = images[verdict.image] if verdict.image is not None else _representative(images)
+    scored = verdict.image is not None and verdict.finding is not None
+    finding = verdict.finding if verdict.finding is not None else 0
+    point = points[finding] if scored else _current(report)[0]
+    score = json.loads(image["scores"])[finding] if scored else None
+    warnings = {name for i in images for name in i["warnings"].split(";") if name}
+    warnings |= {Warn.UID_CONFLICT.value for note in notes if note[2]}
+    if conflict:
+        warnings.add(Warn.IDENTITY_CONFLICT.value)
+    digest = _digest(image, images)
+    priority = priority_of(verdict.triage, report.priorities)
+    if report.baseline or store.baseline(study_key) == f"{verdict.triage} {digest}":
+        priority = ""
+        if report.baseline:
+            store.keep_baseline(study_key, f"{verdict.triage} {digest}")
+    last = store.last_reported(study_key, patient_key, report.base_run)
+    change = "NEW"
+    if last is not None:
+        same = (last["triage"], last["priority"], last["digest"]) == (
+            verdict.triage.value,
+            priority,
+            digest,
+        )
+        change = "SAME" if same else "CHANGED"
+    bundle = report.bundles.get(image["bundle_sha256"] or report.model_sha256)
+    row: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": report.run_id,
+        "triage": verdict.triage.value,
+        "priority": priority,
+        "reason_code": str(verdict.reason_code),
+        "reason": verdict.reason,
+        **{name: image[name] or "" for name in _IDENTITY},
+        "images": len({_image_identity(i) for i in images}),
+        "images_scored": len({_image_identity(i) for i in images if i["outcome"] == "SCORED"}),
+        "images_gone": sum(i["gone"] for i in images),
+        "sop_instance_uid": image["sop_instance_uid"] or "",
+        "finding": point.finding if scored else "",
+        "score": score,
+        "logit": json.loads(image["logits"])[finding] if scored else None,
+        "threshold": point.threshold if scored else None,
+        "operating_point": point.name if scored else "",
+        "target_sensitivity": point.target_sensitivity if scored else None,
+        "calibration_prevalence": json.loads(bundle["prevalence"])[finding]
+        if scored and bundle
+        else None,
+        "novelty": image["novelty"],
+        "warnings": ";".join(sorted(warnings)),
+        "model": bundle["name"] if bundle else report.model,
+        "model_sha256": image["bundle_sha256"] or report.model_sha256,
+        "provider": image["provider"] or report.provider,
+        "software_version": image["software_version"] or report.software_version,
+        "source": image["source"],
+        "study_key": study_key,
+        "path": display_path(image["path"]),
+        "is_new": change != "SAME",
+        "change": change,
+        "previous_triage": last["triage"] if last is not None else "",
+        "screened_at": image["scored_at"] or image["examined_at"],
+        "digest": digest,
+        "patient_key": patient_key,
+    }
+    urgency, falling, _ = sort_key(verdict.triage, score, study_key)
+    return Verdict((urgency, falling, study_key, patient_key), row, notes)
+
+
+def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[OperatingPoint, ...]]:
+    """The policy's verdict; images scored under different bundles each by the points of their time."""
+    by_points: dict[int, list[int]] = defaultdict(list)
+    unscored = []
+    for index, image in enumerate(images):
+        if image["outcome"] == "SCORED":
+            by_points[image["points_id"]].append(index)
+        else:
+            unscored.append(index)
+    scored_uids = {images[i]["sop_instance_uid"] for part in by_points.values() for i in part} - {
+        "",
+        None,
+    }
+    counted = [i for i in unscored if images[i]["sop_instance_uid"] not in scored_uids]
+    best: tuple[tuple[int, float, str], StudyTriage, tuple[OperatingPoint, ...]] | None = None
+    for points_id, part in (by_points or {report.points_id: []}).items():
+        points = report.points[points_id][1]
+        chosen = sorted(part + counted)
+        found = triage_study([_facts(images[i]) for i in chosen], points)
+        index = chosen[found.image] if found.image is not None else None
+        score = None
+        if index is not None and found.finding is not None and index in part:
+            score = json.loads(images[index]["scores"])[found.finding]
+        verdict = StudyTriage(found.triage, found.reason_code, found.reason, index, found.finding)
+        order = sort_key(verdict.triage, score, "")
+        if best is None or order < best[0]:
+            best = (order, verdict, points)
+    if best is None:
+        raise ValueError("a study without images")
+    return best[1], best[2]
+
+
+def _facts(image: Row) -> ImageFacts:
+    return ImageFacts(
+        Outcome(image["outcome"]),
+        ReasonCode(image["reason_code"]) if image["reason_code"] else None,
+        View(image["view"]) if image["view"] else View.UNKNOWN,
+        tuple(json.loads(image["scores"])) if image["outcome"] == "SCORED" else (),
+        image["sop_instance_uid"] or "",
+        display_path(image["path"]),
+        other_body_part=join_body_parts(
+            judge_body_part(image["body_part_examined"] or ""),
+            judge_body_part(image["anatomic_region"] or ""),
+        )
+        is BodyPart.OTHER,
+    )
+
+
+def _representative(images: Sequence[Row]) -> Row:
+    """The image that a reader should look at where none was scored."""
+    order = ["FAILED", "SCORED", "INELIGIBLE", "NOT_AN_IMAGE"]
+    return min(images, key=lambda image: (order.index(image["outcome"]), image["path"]))
+
+
+def _current(report: Report) -> tuple[OperatingPoint, ...]:
+    return report.points[report.points_id][1]
+
+
+def _image_identity(image: Row) -> str:
+    path: bytes = image["path"]
+    return image["sop_instance_uid"] or image["sha256"] or path.hex()
+
+
+def _digest(image: Row, images: Sequence[Row]) -> str:
+    """Changes where the identifiers or the images of a study do, not where a file moves."""
+    identity = [image[name] or "" for name in _IDENTITY]
+    content = sorted({f"{_image_identity(i)}:{i['pixels_sha256'] or i['sha256']}" for i in images})
+    return hashlib.sha256(json.dumps([identity, content]).encode()).hexdigest()
+
+
+def _notes(images: list[Row]) -> tuple[tuple[bytes, bytes | None, bool], ...]:
+    """Which images are copies of another, and which share a UID but not the pixels."""
+    first: dict[str, bytes] = {}
+    pixels_of: dict[str, set[str]] = defaultdict(set)
+    for image in sorted(images, key=lambda i: (i["gone"], i["path"])):
+        for content in (image["pixels_sha256"], image["sha256"]):
+            if content:
+                first.setdefault(content, image["path"])
+        if image["sop_instance_uid"] and image["pixels_sha256"]:
+            pixels_of[image["sop_instance_uid"]].add(image["pixels_sha256"])
+    notes = []
+    for image in images:
+        original = first.get(image["pixels_sha256"] or image["sha256"])
+        duplicate = original if original != image["path"] else None
+        conflict = len(pixels_of.get(image["sop_instance_uid"] or "", ())) > 1
+        if duplicate is not None or conflict:
+            notes.append((image["path"], duplicate, conflict))
+    return tuple(notes)
+
+
+def triage_row(row: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    """A verdict's row as `triage.csv` has it."""
+    return {"rank": rank} | {
+        name: value for name, value in row.items() if name not in ("digest", "patient_key")
+    }
+
+
+def image_row(row: Row, report: Report) -> dict[str, Any]:
+    """A path's row as `images.csv` has it."""
+    scored = row["outcome"] == Outcome.SCORED.value
+    code = row["reason_code"]
+    reason = REASONS[ReasonCode(code)][1] if code else ""
+    if row["detail"]:
+        reason = f"{reason} ({row['detail']})"
+    warnings = {name for name in row["warnings"].split(";") if name}
+    if row["uid_conflict"]:
+        warnings.add(Warn.UID_CONFLICT.value)
+    scores = json.loads(row["scores"]) if scored else []
+    logits = json.loads(row["logits"]) if scored else []
+    best = max(range(len(scores)), key=scores.__getitem__) if scores else 0
+    peak = _cam_peak(row, best) if scored else (None, None)
+    values: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": report.run_id,
+        "path": display_path(row["path"]),
+        "sha256": row["sha256"],
+        "outcome": row["outcome"],
+        "reason_code": code,
+        "reason": reason,
+        "warnings": ";".join(sorted(warnings)),
+        "study_key": row["study_key"],
+    }
+    for name in (
+        "study_instance_uid",
+        "series_instance_uid",
+        "sop_instance_uid",
+        "sop_class_uid",
+        "transfer_syntax_uid",
+        "modality",
+        "view_position",
+        "body_part_examined",
+        "photometric_interpretation",
+    ):
+        values[name] = row[name] or ""
+    values |= {
+        "rows": row["rows"] or None,
+        "columns": row["columns"] or None,
+        "voi_source": row["voi_source"],
+        "levels_dropped": row["levels_dropped"],
+        "score": scores[best] if scores else None,
+        "logit": logits[best] if logits else None,
+        "novelty": row["novelty"],
+        "cam_peak_row": peak[0],
+        "cam_peak_column": peak[1],
+        "decoder": row["decoder"],
+        "decode_ms": row["decode_ms"] or None,
+        "duplicate_of": display_path(row["duplicate_of"]) if row["duplicate_of"] else "",
+        "screened_at": row["scored_at"] or row["examined_at"],
+    }
+    if len(report.findings) > 1:
+        for index, finding in enumerate(report.findings):
+            values[f"score_{finding}"] = scores[index] if scores else None
+    return values
+
+
+def _cam_peak(row: Row, finding: int) -> tuple[int, int]:
+    """The centre of the strongest cell of the class activation map, in the film's own pixels."""
+    cam = np.frombuffer(row["cam"], dtype="<f2").reshape(-1, 7, 7)[finding]
+    at_row, at_column = divmod(int(cam.argmax()), 7)
+    return int((at_row + 0.5) / 7 * row["rows"]), int((at_column + 0.5) / 7 * row["columns"])

@@ -1,0 +1,147 @@
+"""What the ledger tells the report writers, in their order, and what the worklist was last told."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from screener.ledger import Ledger, under
+from screener.ledger_schema import HEADER_COLUMNS
+
+if TYPE_CHECKING:
+    from screener.report.rows import Verdict
+
+_IMAGES = """
+SELECT i.path, i.source, i.gone, i.run, i.sha256, i.study_key, i.patient_key, i.outcome,
+    i.reason_code, i.detail, i.warnings, i.examined_at, i.pixels_sha256, i.voi_source,
+    i.levels_dropped, i.decoder, i.decode_ms, i.points_id,
+    {header}, p.bundle_sha256, s.scores, s.logits, s.novelty, s.cam, s.provider,
+    s.software_version, s.scored_at
+FROM images i
+LEFT JOIN points p ON p.id = i.points_id
+LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha256
+    AND s.bundle_sha256 = p.bundle_sha256
+    AND s.preprocessing = (SELECT max(preprocessing) FROM scores t
+        WHERE t.pixels_sha256 = s.pixels_sha256 AND t.bundle_sha256 = s.bundle_sha256)
+""".format(header=", ".join(f"i.{name}" for name in HEADER_COLUMNS))
+
+
+class ReportStore:
+    """The report's side of an open ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
+
+    def counts(self, run: int) -> dict[str, dict[str, int]]:
+        """Paths seen in a run by outcome and reason code."""
+        rows = self._db.execute(
+            "SELECT outcome, reason_code, count(*) FROM images WHERE run = ? GROUP BY 1, 2"
+            " ORDER BY 1, 2",
+            (run,),
+        )
+        found: dict[str, dict[str, int]] = {}
+        for outcome, code, count in rows:
+            found.setdefault(outcome, {})[code] = count
+        return found
+
+    def new_failures(self, run: int) -> int:
+        """Paths that failed in this run and had not failed in the last published report."""
+        row = self._db.execute(
+            "SELECT count(*) FROM images WHERE run = ? AND outcome = 'FAILED'"
+            " AND failure_reported = 0",
+            (run,),
+        ).fetchone()
+        return int(row[0])
+
+    def image_rows(self, run: int) -> Iterator[sqlite3.Row]:
+        """The paths seen in a run, with their scores, in the order of the paths."""
+        query = _IMAGES.replace("FROM images i", ", n.duplicate_of, n.uid_conflict FROM images i")
+        return self._db.execute(
+            query + " LEFT JOIN temp.notes n ON n.path = i.path WHERE i.run = ? ORDER BY i.path",
+            (run,),
+        )
+
+    def study_rows(self, roots: Sequence[bytes]) -> Iterator[sqlite3.Row]:
+        """Every known image of the studies with a path under `roots`, study by study."""
+        condition, values = under(roots)
+        return self._db.execute(
+            _IMAGES + f" WHERE i.study_key != '' AND i.study_key IN"
+            f" (SELECT study_key FROM images WHERE {condition}) ORDER BY i.study_key, i.path",
+            tuple(values),
+        )
+
+    def write_verdicts(self, verdicts: Iterable[Verdict]) -> None:
+        """Collect verdicts in tables of this connection, so that they can be read in order."""
+        self._db.execute("DROP TABLE IF EXISTS temp.verdicts")
+        self._db.execute("DROP TABLE IF EXISTS temp.notes")
+        self._db.execute(
+            "CREATE TEMP TABLE verdicts (urgency INTEGER, falling REAL, study_key TEXT,"
+            " patient_key TEXT, row TEXT)"
+        )
+        self._db.execute(
+            "CREATE TEMP TABLE notes (path BLOB PRIMARY KEY, duplicate_of BLOB,"
+            " uid_conflict INTEGER) WITHOUT ROWID"
+        )
+        for verdict in verdicts:
+            self._db.execute(
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                (*verdict.key, json.dumps(verdict.row)),
+            )
+            self._db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", verdict.notes)
+
+    def read_verdicts(self) -> Iterator[dict[str, Any]]:
+        """The collected verdicts in the order of the worklist."""
+        rows = self._db.execute(
+            "SELECT row FROM verdicts ORDER BY urgency, falling, study_key, patient_key"
+        )
+        return (json.loads(row[0]) for row in rows)
+
+    def last_reported(self, study_key: str, patient_key: str, run: int) -> sqlite3.Row | None:
+        """What the last published report at or before a run said of a study."""
+        row: sqlite3.Row | None = self._db.execute(
+            "SELECT * FROM reported WHERE study_key = ? AND patient_key = ? AND run <= ?"
+            " ORDER BY run DESC LIMIT 1",
+            (study_key, patient_key, run),
+        ).fetchone()
+        return row
+
+    def baseline(self, study_key: str) -> str | None:
+        """The digest under which a study was taken in without raising anything."""
+        row = self._db.execute(
+            "SELECT baseline FROM studies WHERE study_key = ?", (study_key,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def keep_baseline(self, study_key: str, digest: str) -> None:
+        """Take a study in without raising it while its verdict and images stay the same."""
+        self._db.execute("UPDATE studies SET baseline = ? WHERE study_key = ?", (digest, study_key))
+
+    def mark_published(self, run: int, published_at: str) -> None:
+        """After the switch: what was reported, in a transaction of its own.
+
+        A crash before it reports a study twice, never not at all.
+        """
+        self._db.execute("UPDATE runs SET published_at = ? WHERE number = ?", (published_at, run))
+        self._db.execute(
+            "INSERT OR REPLACE INTO reported"
+            " SELECT study_key, patient_key, ?, json_extract(row, '$.triage'),"
+            " json_extract(row, '$.priority'), json_extract(row, '$.digest') FROM verdicts"
+            " WHERE json_extract(row, '$.change') != 'SAME'",
+            (run,),
+        )
+        self._db.execute(
+            "UPDATE images SET failure_reported = (outcome = 'FAILED') WHERE run = ?", (run,)
+        )
+        self._ledger.commit()
+
+    def drop_thumbnails(self, before: str) -> None:
+        """Drop old thumbnails, but for studies that were flagged or not screened."""
+        self._db.execute(
+            "UPDATE images SET thumbnail = NULL WHERE thumbnail IS NOT NULL AND study_key IN"
+            " (SELECT v.study_key FROM verdicts v JOIN studies s USING (study_key)"
+            "  WHERE v.urgency > 1 AND s.first_seen_at < ?)",
+            (before,),
+        )

@@ -1,0 +1,196 @@
+"""From the ledger to the published report of one night: verdicts, files, the switch, the mark."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from screener import __version__
+from screener.domain import Outcome, Triage
+from screener.errors import RunError, UsageError
+from screener.identifiers import mask, read_key
+from screener.model_card import card_values
+from screener.publication import OutputAccess, finish_interrupted, open_to_others, publish_run
+from screener.report.columns import TRIAGE_COLUMNS, image_columns
+from screener.report.rows import Report, image_row, triage_row, verdicts
+from screener.report.store import ReportStore
+from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
+from screener.settings import Report as Shape
+
+if TYPE_CHECKING:
+    from screener.night import Night, RunSummary
+
+__all__ = ["finish_interrupted", "publish"]
+
+LIBRARIES = ("pydicom", "numpy", "pillow", "imagecodecs", "onnxruntime")
+
+
+def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
+    """Write and publish the report of a night, and mark in the ledger what it said.
+
+    Raises:
+        RunError: the counts do not add up (a bug), or the disk failed; the last report is intact.
+    """
+    from screener.night import RunSummary
+
+    store = ReportStore(night.ledger)
+    report = _report(night, store)
+    outcomes = store.counts(night.number)
+    seen = sum(sum(codes.values()) for codes in outcomes.values())
+    if seen != night.found:
+        raise RunError(
+            f"{night.found} paths were found but {seen} have a row",
+            "a report that is not complete is not published; the last one is intact",
+            "please report this as a bug",
+        )
+    store.write_verdicts(verdicts(store, store.study_rows(night.roots), report))
+    triage = Counter[str]()
+    new_studies = 0
+    for row in store.read_verdicts():
+        triage[row["triage"]] += 1
+        new_studies += row["is_new"]
+    new_failures = store.new_failures(night.number)
+    failed = sum(outcomes.get(Outcome.FAILED, {}).values())
+    fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
+    notices = [night.classifier.notice] if night.classifier.notice else []
+    if open_to_others(out):
+        notices.append(
+            "the output folder can be read by others; `chmod o-rwx` it, it holds patient data"
+        )
+    summary = RunSummary(
+        run_id=night.run_id,
+        out=out,
+        exit_code=3 if fails else 0,
+        outcomes=outcomes,
+        triage={name.value: triage[name.value] for name in Triage},
+        new_studies=new_studies,
+        new_failures=new_failures,
+        provider=night.classifier.provider,
+        model=night.bundle.name,
+        operating_point=night.points[0].name,
+        elapsed_s=time.monotonic() - night.started,
+        examined=night.examined,
+        notices=tuple(notices),
+    )
+    writers = _writers(night, store, report, out)
+    access = OutputAccess(night.settings.output.mode, night.settings.output.group)
+    publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access=access)
+    store.mark_published(night.number, _now())
+    store.drop_thumbnails(night.before(30))
+    night.ledger.commit()
+    return summary
+
+
+def _report(night: Night, store: ReportStore) -> Report:
+    base = night.number - 1
+    if night.settings.since:
+        base = store.run_number(night.settings.since)
+    return Report(
+        run_id=night.run_id,
+        base_run=base,
+        findings=night.bundle.card.findings,
+        points_id=night.points_id,
+        points=night.ledger.points(),
+        bundles=night.ledger.bundles(),
+        model=night.bundle.name,
+        model_sha256=night.bundle.sha256,
+        provider=night.classifier.provider,
+        software_version=__version__,
+        priorities={Triage(name): word for name, word in night.settings.priority.items()},
+        baseline=night.settings.baseline,
+    )
+
+
+def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dict[str, Any]:
+    """A function that writes rows to a text stream and returns their number, for each file."""
+    settings = night.settings
+    key = read_key(night.state) if settings.identifiers == "pseudonym" else b""
+
+    def triage_rows() -> Iterator[Mapping[str, Any]]:
+        rank = 0
+        for row in store.read_verdicts():
+            if settings.only_new and not row["is_new"]:
+                continue
+            rank += 1
+            yield mask(triage_row(row, rank), settings.identifiers, key)
+
+    def image_rows() -> Iterator[Mapping[str, Any]]:
+        for row in store.image_rows(night.number):
+            yield mask(image_row(row, report), settings.identifiers, key)
+
+    columns = image_columns(report.findings)
+    layout = site_layout(settings.report)
+    writers = {
+        "triage.csv": lambda stream: write_table(stream, TRIAGE_COLUMNS, triage_rows(), layout),
+        "images.csv": lambda stream: write_table(stream, columns, image_rows()),
+    }
+    if settings.spreadsheet:
+        writers["triage-spreadsheet.csv"] = lambda stream: write_table(
+            stream, TRIAGE_COLUMNS, triage_rows(), SPREADSHEET
+        )
+    return writers
+
+
+def site_layout(shape: Shape) -> TableLayout:
+    """The site's shape of `triage.csv`.
+
+    Raises:
+        UsageError: a column that does not exist, or a value that no table can have.
+    """
+    if shape == Shape():
+        return CONTRACT
+    words = {"triage": shape.words, "priority": shape.words} if shape.words else {}
+    try:
+        layout = TableLayout(
+            columns=shape.columns,
+            rename=shape.rename,
+            words=words,
+            delimiter=shape.delimiter,
+            quote=shape.quote,
+            encoding=shape.encoding,
+            line_end=shape.line_end,
+            date_format=shape.date_format,
+            time_format=shape.time_format,
+        )
+        layout.choose(TRIAGE_COLUMNS)
+    except ValueError as error:
+        raise UsageError(f"[report] of the site file: {error}") from None
+    return layout
+
+
+def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> dict[str, Any]:
+    card = night.bundle.card
+    return {
+        "started_at": night.now,
+        "finished_at": _now(),
+        "elapsed_s": round(summary.elapsed_s, 3),
+        "paths": summary.paths,
+        "outcomes": summary.outcomes,
+        "triage": summary.triage,
+        "new_studies": summary.new_studies,
+        "new_failures": summary.new_failures,
+        "examined": summary.examined,
+        "exit_code": summary.exit_code,
+        "provider": summary.provider,
+        "operating_points": [point.name for point in night.points],
+        "thresholds": [point.threshold for point in night.points],
+        "model_sha256": night.bundle.sha256,
+        "model_card": card_values(card),
+        "versions": {
+            "screener": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in installed(LIBRARIES)},
+        },
+        "command": list(command) if night.settings.identifiers == "full" else [],
+        "identifiers": night.settings.identifiers,
+    }
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,178 @@
+"""The main job: from folders to the report of a night.
+
+Here the options become a bundle, operating points, locks and processes; `screener.night` does the
+steps and `screener.reporting` publishes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from screener.domain import (
+    OperatingPoint,
+)
+from screener.errors import (
+    NothingToScreenError,
+    RunError,
+    ScreenerError,
+    UsageError,
+)
+from screener.examine import ExamineSettings
+from screener.ledger import Ledger
+from screener.lock import run_lock
+from screener.settings import Settings
+from screener.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from screener.bundle import Bundle
+
+from screener.night import Night, Progress, RunSummary, Stop
+
+
+def scan(
+    paths: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
+    stop: Stop | None = None,
+    command: Sequence[str] = (),
+) -> RunSummary:
+    """Screen every radiograph under `paths` and write the report into `out`.
+
+    Raises:
+        UsageError: wrong settings or model.
+        NothingToScreenError: a path is missing or empty, or fewer paths than `min_paths`.
+        GpuRequiredError: a GPU was required and is not usable.
+        LockedError: another run holds the lock.
+        InterruptedRunError: `stop` was set; what was done is kept.
+        RunError: the run itself failed; the last report is intact.
+    """
+    settings = settings or Settings()
+    folder = Path(os.path.abspath(out))
+    roots = _roots(paths, settings)
+    state = Path(os.path.abspath(settings.state)) if settings.state else folder / "state.sqlite"
+    from screener.reporting import finish_interrupted, publish, site_layout
+
+    os.umask(0o077)
+    site_layout(settings.report)
+    bundle = choose_bundle(settings)
+    points = operating_points(bundle, settings)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"the output folder {str(folder)!r} cannot be made",
+            os.strerror(error.errno or 0),
+            "give the account that runs this write permission, or another --out",
+        ) from error
+    with ExitStack() as stack:
+        stack.enter_context(run_lock(folder, state))
+        finish_interrupted(folder)
+        ledger = stack.enter_context(Ledger(state))
+        examine_settings = ExamineSettings(
+            limits=settings.limits,
+            full_size=settings.full_size,
+            age_range=bundle.card.age_range_years,
+            secondary_capture=settings.secondary_capture,
+        )
+        workers = settings.workers or len(os.sched_getaffinity(0))
+        # The workers' server starts before onnxruntime is imported.
+        pool = stack.enter_context(WorkerPool(workers, examine_settings))
+        from screener.classifier import Classifier
+
+        classifier = Classifier(bundle, device=settings.device, require_gpu=settings.require_gpu)
+        night = Night(
+            ledger,
+            state,
+            classifier,
+            bundle,
+            points,
+            settings,
+            examine_settings,
+            roots,
+            progress,
+            stop or Stop(),
+        )
+        try:
+            night.examine_all(pool, folder)
+            return publish(night, folder, tuple(command))
+        except (OSError, sqlite3.Error) as error:
+            raise _disk_error(error, folder) from error
+        except ScreenerError:
+            # Interrupted or nothing there: what was done is kept.
+            ledger.commit()
+            raise
+
+
+def _disk_error(error: OSError | sqlite3.Error, folder: Path) -> RunError:
+    reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
+    return RunError(
+        f"writing into {str(folder)!r} failed: {reason}",
+        "the last report is intact and what was examined is kept",
+        "free space or mend the disk, then run the same command again",
+    )
+
+
+def choose_bundle(settings: Settings) -> Bundle:
+    """The bundle that the settings name, or the shipped one of the precision in force."""
+    from screener.bundle import load_bundle
+
+    bundle = load_bundle(settings.model)
+    fitted_to = settings.threshold_model_sha256
+    if fitted_to and fitted_to != bundle.sha256:
+        raise UsageError(
+            f"the threshold {settings.threshold!r} was fitted to another model",
+            f"to {fitted_to[:12]}; the model in force is {bundle.sha256[:12]}",
+            "run `screener calibrate` with this model, or choose an operating point",
+        )
+    return bundle
+
+
+def operating_points(bundle: Bundle, settings: Settings) -> tuple[OperatingPoint, ...]:
+    """One operating point for each finding, by name or by a threshold of the site's own.
+
+    Raises:
+        UsageError: the card has no operating point of that name.
+    """
+    card = bundle.card
+    if settings.threshold is not None:
+        return tuple(
+            OperatingPoint("custom", finding, settings.threshold) for finding in card.findings
+        )
+    name = settings.operating_point or card.operating_points[0].name
+    chosen = []
+    for finding in card.findings:
+        for point in card.operating_points:
+            if (point.name, point.finding) == (name, finding):
+                chosen.append(point)
+                break
+        else:
+            names = sorted({point.name for point in card.operating_points})
+            raise UsageError(
+                f"the model has no operating point {settings.operating_point!r}",
+                f"for {finding}",
+                f"use {' or '.join(names)}, or give --threshold",
+            )
+    return tuple(chosen)
+
+
+def _roots(paths: Sequence[str | os.PathLike[str]], settings: Settings) -> list[bytes]:
+    roots = sorted({os.path.abspath(os.fsencode(path)) for path in paths})
+    sentinel = os.fsencode(settings.sentinel)
+    required = [os.path.join(root, sentinel) for root in roots] if sentinel else []
+    for root in [*roots, *required]:
+        if not os.path.lexists(root):
+            raise NothingToScreenError(
+                f"no such file or folder: {os.fsdecode(root)!r}",
+                "an archive that is not mounted must not replace a good report",
+                "mount it or mend the path; the last report is untouched",
+            )
+    return roots
+
+

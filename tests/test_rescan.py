@@ -1,0 +1,80 @@
+"""The rule for a path that is known: a table over every state that it can be in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from screener.domain import FileStamp
+from screener.ledger import Known
+from screener.rescan import NIGHTS, Need, Run, need_of
+
+STAMP = FileStamp(size=1000, mtime_ns=1, ctime_ns=2, inode=3)
+CHANGED = [replace(STAMP, **{name: 999}) for name in ("size", "mtime_ns", "ctime_ns", "inode")]
+RUN = Run(points_id=7, judge="v1", rescan=False, recent_studies={"recent"})
+
+SCORED = Known(
+    stamp=STAMP,
+    sha256="a" * 64,
+    outcome="SCORED",
+    reason_code="",
+    attempts=1,
+    judged_by="v1",
+    pixels_sha256="b" * 64,
+    study_key="old",
+    bundle_sha256="c" * 64,
+    points_id=7,
+    run=1,
+)
+LATERAL = replace(SCORED, outcome="INELIGIBLE", reason_code="VIEW", points_id=None)
+CUT = replace(SCORED, outcome="FAILED", reason_code="TRUNCATED", points_id=None)
+BROKEN = replace(CUT, reason_code="DECODE_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("known", "need"),
+    [
+        (None, Need.EXAMINE),
+        (SCORED, Need.NOTHING),
+        (replace(SCORED, judged_by="v0"), Need.NOTHING),
+        (replace(SCORED, points_id=6), Need.NOTHING),
+        (replace(SCORED, points_id=6, study_key="recent"), Need.REJUDGE),
+        (LATERAL, Need.NOTHING),
+        (replace(LATERAL, judged_by="v0"), Need.EXAMINE),
+        (BROKEN, Need.NOTHING),
+        (replace(BROKEN, judged_by="v0"), Need.EXAMINE),
+        (CUT, Need.EXAMINE),
+        (replace(CUT, attempts=NIGHTS - 1), Need.EXAMINE),
+        (replace(CUT, attempts=NIGHTS), Need.NOTHING),
+        (replace(CUT, attempts=NIGHTS, judged_by="v0"), Need.EXAMINE),
+    ],
+)
+def test_unchanged_file(known: Known | None, need: Need) -> None:
+    assert need_of(known, STAMP, RUN) is need
+
+
+@pytest.mark.parametrize("stamp", CHANGED)
+@pytest.mark.parametrize(
+    ("known", "need"),
+    [
+        (SCORED, Need.HASH),
+        (replace(SCORED, points_id=6, study_key="recent"), Need.EXAMINE),
+        (LATERAL, Need.HASH),
+        (replace(LATERAL, sha256=""), Need.EXAMINE),
+        (replace(CUT, attempts=NIGHTS), Need.EXAMINE),
+        (BROKEN, Need.EXAMINE),
+    ],
+)
+def test_changed_file(known: Known, stamp: FileStamp, need: Need) -> None:
+    assert need_of(known, stamp, RUN) is need
+
+
+@pytest.mark.parametrize("known", [SCORED, LATERAL, CUT, BROKEN])
+def test_rescan_examines_everything(known: Known) -> None:
+    assert need_of(known, STAMP, replace(RUN, rescan=True)) is Need.EXAMINE
+
+
+@pytest.mark.parametrize("known", [SCORED, LATERAL, CUT, BROKEN])
+def test_unknown_stamp_is_no_unchanged_file(known: Known) -> None:
+    assert need_of(known, None, RUN) is Need.EXAMINE

@@ -1,0 +1,361 @@
+"""The whole way on small drawn films with the tiny bundle: what a night, and the next, report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from screener.errors import (
+    InterruptedRunError,
+    LockedError,
+    NothingToScreenError,
+    RunError,
+    UsageError,
+)
+from screener.ledger import Ledger
+from screener.lock import run_lock
+from screener.scan import RunSummary, Stop, scan
+from screener.settings import Settings
+from tests.films import TINY, dataset, draw, night, save, save_png
+
+OLD = 1_700_000_000
+UNEQUAL = {
+    "run_id", "screened_at", "decode_ms", "is_new", "change", "previous_triage",
+}  # fmt: skip
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    folder = night(tmp_path / "studies")
+    age(folder)
+    return folder
+
+
+def age(folder: Path) -> None:
+    """Make every file older than `--settle`."""
+    for path in folder.rglob("*"):
+        os.utime(path, (OLD, OLD))
+
+
+def run(paths: Path | list[Path], out: Path, **changes: Any) -> RunSummary:
+    listed = paths if isinstance(paths, list) else [paths]
+    return scan(listed, out, Settings(**{"model": TINY, "workers": 1, **changes}))
+
+
+def rows(out: Path, name: str = "triage.csv") -> list[dict[str, str]]:
+    with (out / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def by_name(out: Path) -> dict[str, dict[str, str]]:
+    return {Path(row["path"]).name: row for row in rows(out, "images.csv")}
+
+
+def without(table: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in UNEQUAL} for row in table]
+
+
+def test_every_path_has_one_row_and_its_outcome(studies: Path, tmp_path: Path) -> None:
+    summary = run(studies, tmp_path / "out")
+    found = {
+        name: (row["outcome"], row["reason_code"])
+        for name, row in by_name(tmp_path / "out").items()
+    }
+    assert found == {
+        "IM0001": ("SCORED", ""),
+        "IM0002": ("SCORED", ""),
+        "film.png": ("SCORED", ""),
+        "lateral.dcm": ("INELIGIBLE", "VIEW"),
+        "cut.dcm": ("FAILED", "TRUNCATED"),
+        "notes.txt": ("NOT_AN_IMAGE", "OTHER_KIND"),
+        "empty": ("NOT_AN_IMAGE", "EMPTY"),
+    }
+    assert summary.exit_code == 3
+    assert summary.paths == 7
+
+
+def test_order_of_the_worklist(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    table = rows(tmp_path / "out")
+    order = ["FLAGGED", "NOT_SCREENED", "NOT_FLAGGED", "NOT_APPLICABLE"]
+    places = [order.index(row["triage"]) for row in table]
+    assert places == sorted(places)
+    assert set(places) == {0, 1, 2, 3}
+    assert [row["rank"] for row in table] == [str(n) for n in range(1, len(table) + 1)]
+    for triage in ("FLAGGED", "NOT_FLAGGED"):
+        scores = [float(row["score"]) for row in table if row["triage"] == triage]
+        assert scores == sorted(scores, reverse=True)
+    assert {row["triage"]: row["priority"] for row in table} == {
+        "FLAGGED": "HIGH",
+        "NOT_SCREENED": "",
+        "NOT_FLAGGED": "",
+        "NOT_APPLICABLE": "",
+    }
+    cut = next(row for row in table if row["triage"] == "NOT_SCREENED")
+    assert (cut["patient_id"], cut["accession_number"], cut["score"]) == ("T00005", "A5", "")
+
+
+def test_second_night_examines_only_what_may_have_mended(studies: Path, tmp_path: Path) -> None:
+    first = run(studies, tmp_path / "out")
+    before = rows(tmp_path / "out")
+    second = run(studies, tmp_path / "out")
+    assert first.examined == 7
+    assert second.examined == 1
+    assert second.exit_code == 0
+    assert {row["change"] for row in before} == {"NEW"}
+    assert {(row["change"], row["is_new"]) for row in rows(tmp_path / "out")} == {("SAME", "false")}
+    assert without(before) == without(rows(tmp_path / "out"))
+    assert run(studies, tmp_path / "out", fail_on="any").exit_code == 3
+    assert run(studies, tmp_path / "out").examined == 0, "a wreck is tried for three nights"
+
+
+def test_same_bytes_whatever_the_worker_count(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "one")
+    run(studies, tmp_path / "three", workers=3)
+    for name in ("triage.csv", "images.csv"):
+        assert without(rows(tmp_path / "one", name)) == without(rows(tmp_path / "three", name))
+
+
+def test_whole_file_that_mends_is_scored(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    save(dataset(draw(5), 5), studies / "b" / "cut.dcm")
+    summary = run(studies, tmp_path / "out")
+    assert by_name(tmp_path / "out")["cut.dcm"]["outcome"] == "SCORED"
+    changed = [row for row in rows(tmp_path / "out") if row["change"] == "CHANGED"]
+    assert [(row["patient_id"], row["previous_triage"]) for row in changed] == [
+        ("T00005", "NOT_SCREENED")
+    ]
+    assert summary.new_studies == 1
+
+
+def test_young_cut_file_is_unstable_and_tried_again(studies: Path, tmp_path: Path) -> None:
+    now = time.time()
+    os.utime(studies / "b" / "cut.dcm", (now, now))
+    run(studies, tmp_path / "out")
+    row = by_name(tmp_path / "out")["cut.dcm"]
+    assert (row["outcome"], row["reason_code"]) == ("FAILED", "UNSTABLE")
+
+
+def test_flag_stays_when_its_file_is_gone(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    flagged = [row for row in rows(tmp_path / "out") if row["triage"] == "FLAGGED"]
+    for row in flagged:
+        Path(row["path"]).unlink()
+    run(studies, tmp_path / "out")
+    still = [row for row in rows(tmp_path / "out") if row["triage"] == "FLAGGED"]
+    assert [row["study_key"] for row in still] == [row["study_key"] for row in flagged]
+    assert {row["images_gone"] for row in still} == {"1"}
+    assert {row["change"] for row in still} == {"SAME"}
+
+
+def test_moved_file_is_nothing_new(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    (studies / "ward a" / "IM0001").rename(studies / "moved")
+    run(studies, tmp_path / "out")
+    row = next(r for r in rows(tmp_path / "out") if r["patient_id"] == "T00001")
+    assert (row["change"], row["images"], row["images_gone"]) == ("SAME", "1", "1")
+
+
+def test_touched_file_is_hashed_and_nothing_new(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    os.utime(studies / "ward a" / "IM0001", (OLD + 9, OLD + 9))
+    os.utime(studies / "b" / "lateral.dcm", (OLD + 9, OLD + 9))
+    assert run(studies, tmp_path / "out").examined == 1, "only the cut file is examined again"
+
+
+def test_copies_and_conflicts(tmp_path: Path) -> None:
+    folder = tmp_path / "studies"
+    film = dataset(draw(1), 1)
+    save(film, folder / "a")
+    shutil.copy(folder / "a", folder / "b")
+    save(dataset(draw(2), 2), folder / "c")
+    save(
+        dataset(draw(3), 3, SOPInstanceUID="2.25.1002", StudyInstanceUID="2.25.2002"), folder / "d"
+    )
+    for name in "cd":
+        assert (folder / name).exists()
+    save(dataset(draw(6), 6), folder / "e")
+    save(dataset(draw(7), 7, StudyInstanceUID="2.25.2006"), folder / "f")
+    run(folder, tmp_path / "out")
+    images = by_name(tmp_path / "out")
+    assert images["b"]["duplicate_of"] == str(folder / "a")
+    assert images["a"]["duplicate_of"] == ""
+    assert "UID_CONFLICT" in images["c"]["warnings"]
+    assert "UID_CONFLICT" in images["d"]["warnings"]
+    studies_of = [row for row in rows(tmp_path / "out") if row["study_key"] == "2.25.2006"]
+    assert {row["patient_id"] for row in studies_of} == {"T00006", "T00007"}
+    assert all("IDENTITY_CONFLICT" in row["warnings"] for row in studies_of)
+    one = next(row for row in rows(tmp_path / "out") if row["study_key"] == "2.25.2001")
+    assert (one["images"], one["images_scored"]) == ("1", "1")
+
+
+def test_failed_copy_does_not_count_where_another_was_scored(tmp_path: Path) -> None:
+    folder = tmp_path / "studies"
+    whole = save(dataset(draw(1), 1), folder / "whole").read_bytes()
+    (folder / "cut").write_bytes(whole[:-100])
+    age(folder)
+    run(folder, tmp_path / "out")
+    assert by_name(tmp_path / "out")["cut"]["outcome"] == "FAILED"
+    assert rows(tmp_path / "out")[0]["triage"] in ("FLAGGED", "NOT_FLAGGED")
+
+
+def test_only_new_filters_the_worklist_alone(studies: Path, tmp_path: Path) -> None:
+    first = run(studies, tmp_path / "out")
+    save_png(draw(9), studies / "new.png")
+    run(studies, tmp_path / "out", only_new=True)
+    assert [Path(row["path"]).name for row in rows(tmp_path / "out")] == ["new.png"]
+    assert len(rows(tmp_path / "out", "images.csv")) == 8
+    run(studies, tmp_path / "out", only_new=True, since=first.run_id)
+    assert [Path(row["path"]).name for row in rows(tmp_path / "out")] == ["new.png"]
+    with pytest.raises(UsageError, match="no published run"):
+        run(studies, tmp_path / "out", since="20000101T000000Z-000001")
+
+
+def test_baseline_raises_nothing_until_something_changes(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out", baseline=True)
+    assert {row["priority"] for row in rows(tmp_path / "out")} == {""}
+    run(studies, tmp_path / "out")
+    table = rows(tmp_path / "out")
+    assert any(row["triage"] == "FLAGGED" for row in table)
+    assert {(row["priority"], row["change"]) for row in table} == {("", "SAME")}
+
+
+def test_new_operating_point_reaches_recent_studies_without_decoding(
+    studies: Path, tmp_path: Path
+) -> None:
+    run(studies, tmp_path / "out")
+    summary = run(studies, tmp_path / "out", threshold=0.0)
+    assert summary.examined == 1, "the cut file alone"
+    scored = [row for row in rows(tmp_path / "out") if row["score"]]
+    assert {(row["triage"], row["threshold"], row["operating_point"]) for row in scored} == {
+        ("FLAGGED", "0.0000", "custom")
+    }
+
+
+def test_older_study_keeps_the_verdict_of_its_time(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    with Ledger(tmp_path / "out" / "state.sqlite") as ledger:
+        ledger.db.execute("UPDATE studies SET first_seen_at = '2020-01-01T00:00:00Z'")
+        ledger.commit()
+    save(dataset(draw(11), 11), studies / "new")
+    run(studies, tmp_path / "out", threshold=0.9999)
+    names = {
+        row["patient_id"]: row["operating_point"] for row in rows(tmp_path / "out") if row["score"]
+    }
+    assert names.pop("T00011") == "custom"
+    assert set(names.values()) == {"default"}
+
+
+def test_rescan_examines_everything(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    assert run(studies, tmp_path / "out", rescan=True).examined == 7
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "too few", "sentinel"])
+def test_unmounted_archive_leaves_the_last_report(studies: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    run(studies, out)
+    before = {name: (out / name).read_bytes() for name in ("triage.csv", "images.csv", "run.json")}
+    changes: dict[str, Any] = {}
+    paths = [studies]
+    if kind == "missing":
+        paths = [tmp_path / "not there"]
+    elif kind == "empty":
+        (tmp_path / "bare").mkdir()
+        paths = [studies, tmp_path / "bare"]
+    elif kind == "too few":
+        changes["min_paths"] = 100
+    else:
+        changes["sentinel"] = "MOUNTED"
+    with pytest.raises(NothingToScreenError):
+        run(paths, out, **changes)
+    assert before == {name: (out / name).read_bytes() for name in before}
+    assert run(studies, out).outcomes == json.loads(before["run.json"])["outcomes"]
+
+
+def test_empty_folder_where_it_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    assert run(tmp_path / "bare", tmp_path / "out", allow_empty=True).exit_code == 0
+    assert rows(tmp_path / "out") == []
+
+
+def test_second_run_at_once_is_refused(studies: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(studies, out)
+    with run_lock(out, tmp_path / "elsewhere.sqlite"), pytest.raises(LockedError):
+        run(studies, out)
+    with run_lock(tmp_path, out / "state.sqlite"), pytest.raises(LockedError):
+        run(studies, out)
+
+
+def test_interrupted_run_keeps_what_was_done(studies: Path, tmp_path: Path) -> None:
+    stop = Stop()
+    seen = 0
+
+    def progress(_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 4:
+            stop.signal_number = 15
+
+    with pytest.raises(InterruptedRunError) as caught:
+        scan(
+            [studies],
+            tmp_path / "out",
+            Settings(model=TINY, workers=1),
+            progress=progress,
+            stop=stop,
+        )
+    assert caught.value.exit_code == 143
+    assert not (tmp_path / "out" / "triage.csv").exists()
+    run(studies, tmp_path / "out")
+    run(studies, tmp_path / "undisturbed")
+    assert without(rows(tmp_path / "out")) == without(rows(tmp_path / "undisturbed"))
+
+
+def test_output_folder_inside_the_studies_is_not_walked(studies: Path) -> None:
+    run(studies, studies / "report")
+    summary = run(studies, studies / "report")
+    assert summary.paths == 7
+
+
+def test_nothing_is_written_beside_the_studies(studies: Path, tmp_path: Path) -> None:
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in studies.rglob("*"))
+    run(studies, tmp_path / "out")
+    assert before == sorted((str(path), path.stat().st_mtime_ns) for path in studies.rglob("*"))
+
+
+def test_report_is_private(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+def test_threshold_of_another_model_is_refused(studies: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fitted to another model"):
+        run(studies, tmp_path / "out", threshold=0.3, threshold_model_sha256="0" * 64)
+    assert not (tmp_path / "out").exists()
+
+
+def test_newer_state_is_refused(studies: Path, tmp_path: Path) -> None:
+    run(studies, tmp_path / "out")
+    with Ledger(tmp_path / "out" / "state.sqlite") as ledger:
+        ledger.commit()
+        ledger.db.execute("COMMIT")
+        ledger.db.execute("PRAGMA user_version = 99")
+    with pytest.raises(UsageError, match="version 99"):
+        run(studies, tmp_path / "out")
+
+
+def test_broken_state_is_told(studies: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "state.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(RunError, match="cannot be opened"):
+        run(studies, tmp_path / "out")
