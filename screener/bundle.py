@@ -110,8 +110,8 @@ def _read(path: Path | None) -> bytes:
 
 def _parse(content: bytes, name: str) -> ModelProto:
     # 0.2 s that `screener --help` must not wait for.
-    import onnx  # noqa: PLC0415
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = onnx.load_model_from_string(content)

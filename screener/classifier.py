@@ -174,7 +174,7 @@ def choose_providers(device: Device) -> tuple[list[str], list[str]]:
 
 def _why_unusable(provider: str) -> str:
     """Empty where the provider's libraries load and there is a GPU, else the reason."""
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     if provider not in onnxruntime.get_available_providers():
         return "the installed ONNX Runtime is built for the processor alone"
@@ -226,7 +226,7 @@ def _cores() -> int:
 
 def _open(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, str]:
     """A session and the provider that it really uses."""
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     onnxruntime.set_default_logger_severity(FATAL)
     options = onnxruntime.SessionOptions()
@@ -253,7 +253,7 @@ def _open(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     """Everything that ONNX Runtime raises: a dozen types with no parent of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type)]
     return (RuntimeError, ValueError, *(kind for kind in own if issubclass(kind, Exception)))

@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
-from screener.domain import OperatingPoint  # noqa: TC001 - the schema reads it
+from screener.domain import OperatingPoint
 from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING, SIZE
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+from screener.strict_json import InvalidValueError, quote, read_strictly
 
 CARD_KEY = "screener.model_card"
 SCHEMA_VERSION = 1
 MAX_CARD_BYTES = 256 * 1024
-MAX_DEPTH = 12
 INPUT = {
     "name": "pixels",
     "type": "float32",
@@ -170,128 +164,12 @@ def read_card(content: bytes) -> ModelCard:
     Raises:
         UsageError: it breaks the schema; the message names the field.
     """
-    if len(content) > MAX_CARD_BYTES:
-        _refuse("card", f"{len(content)} bytes, more than {MAX_CARD_BYTES}")
     try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        _refuse("card", "not UTF-8")
-    _check_depth(text)
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=lambda name: _refuse("card", f"{name} is no number"),
-        )
-    except ValueError as error:
-        # Covers JSONDecodeError and integers of thousands of digits.
-        raise _error("card", f"not JSON ({type(error).__name__})") from error
-    card = typing.cast("ModelCard", _read(ModelCard, value, "card"))
-    _check(card)
+        card = read_strictly(ModelCard, content, "card", MAX_CARD_BYTES)
+        _check(card)
+    except InvalidValueError as error:
+        raise UsageError(f"the model card is not valid: {error}") from error
     return card
-
-
-def _check_depth(text: str) -> None:
-    """Refuse deep nesting before the recursive parser sees it."""
-    depth, quoted, escaped = 0, False, False
-    for character in text:
-        if quoted:
-            quoted = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            quoted = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                _refuse("card", f"nested deeper than {MAX_DEPTH}")
-        elif character in "]}":
-            depth -= 1
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        _refuse(next(name for name in names if names.count(name) > 1), "stands there twice")
-    return found
-
-
-def _read(kind: Any, value: Any, path: str) -> Any:  # noqa: PLR0911 - one for each type
-    """Build a value of the annotated type `kind` out of parsed JSON."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, path)
-    if origin is types.UnionType:
-        return _read_union(arguments, value, path)
-    if origin is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in arguments):
-            _refuse(path, f"{_quote(value)} is none of {', '.join(map(str, arguments))}")
-        return value
-    if origin is tuple:
-        items = _of_type(value, list, path)
-        kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(items):
-            _refuse(path, f"{len(items)} values, not {len(kinds)}")
-        pairs = enumerate(zip(kinds, items, strict=True))
-        return tuple(_read(inner, item, f"{path}[{i}]") for i, (inner, item) in pairs)
-    if origin is dict:
-        items = _of_type(value, dict, path)
-        return {
-            _text(key, path): _read(arguments[1], item, f"{path}.{key}")
-            for key, item in items.items()
-        }
-    if kind is float:
-        return _number(value, path)
-    return _text(_of_type(value, kind, path), path) if kind is str else _of_type(value, kind, path)
-
-
-def _read_dataclass(kind: Any, value: Any, path: str) -> Any:
-    items = _of_type(value, dict, path)
-    hints = typing.get_type_hints(kind)
-    for name in items:
-        if name not in hints:
-            _refuse(f"{path}.{name}", "unknown")
-    for name in hints:
-        if name not in items:
-            _refuse(f"{path}.{name}", "missing")
-    return kind(
-        **{name: _read(hint, items[name], f"{path}.{name}") for name, hint in hints.items()}
-    )
-
-
-def _read_union(kinds: Iterable[Any], value: Any, path: str) -> Any:
-    """A union is `X | None`, or of plain types that JSON tells apart."""
-    kinds = list(kinds)
-    if value is None and type(None) in kinds:
-        return None
-    others = [kind for kind in kinds if kind is not type(None)]
-    matching = [kind for kind in others if kind is type(value)]
-    return _read((matching or others)[0], value, path)
-
-
-def _of_type(value: Any, kind: type, path: str) -> Any:
-    # Exact: True is an int to isinstance.
-    if type(value) is not kind:
-        _refuse(path, f"{_quote(value)} is no {kind.__name__}")
-    return value
-
-
-def _number(value: Any, path: str) -> float:
-    if type(value) not in (int, float):
-        _refuse(path, f"{_quote(value)} is no number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        _refuse(path, "not a finite number")
-    return number
-
-
-def _text(value: str, path: str) -> str:
-    if any(character < " " or "\ud800" <= character <= "\udfff" for character in value):
-        _refuse(path, "text with control characters")
-    return value
 
 
 def _check(card: ModelCard) -> None:
@@ -330,9 +208,9 @@ def _check_points(card: ModelCard, level: str) -> None:
     for i, point in enumerate(getattr(card, level)):
         path = f"card.{level}[{i}]"
         if point.finding not in card.findings:
-            _refuse(f"{path}.finding", f"{_quote(point.finding)} is no finding of this model")
+            _refuse(f"{path}.finding", f"{quote(point.finding)} is no finding of this model")
         if (point.name, point.finding) in seen:
-            _refuse(f"{path}.name", f"{_quote(point.name)} stands there twice")
+            _refuse(f"{path}.name", f"{quote(point.name)} stands there twice")
         seen.add((point.name, point.finding))
         for name in ("threshold", "target_sensitivity", "sensitivity", "specificity"):
             _check_share(getattr(point, name), f"{path}.{name}")
@@ -341,7 +219,7 @@ def _check_points(card: ModelCard, level: str) -> None:
                 _check_share(end, f"{path}.{name}")
     missing = [f for f in card.findings if ("default", f) not in seen]
     if missing:
-        _refuse(f"card.{level}", f"no operating point 'default' for {_quote(missing[0])}")
+        _refuse(f"card.{level}", f"no operating point 'default' for {quote(missing[0])}")
 
 
 def _check_share(value: float | None, path: str) -> None:
@@ -349,13 +227,5 @@ def _check_share(value: float | None, path: str) -> None:
         _refuse(path, f"{value} is not between 0 and 1")
 
 
-def _quote(value: Any) -> str:
-    return ascii(value)[:60]
-
-
-def _error(path: str, why: str) -> UsageError:
-    return UsageError(f"the model card is not valid: {ascii(path)[1:-1][:120]}: {why}")
-
-
 def _refuse(path: str, why: str) -> NoReturn:
-    raise _error(path, why)
+    raise InvalidValueError(path, why)
