@@ -55,13 +55,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How stored values become presentation values, as the header states it."""
+    """How stored values become presentation values, as the header states it.
+
+    `voi_unusable`: the header states a VOI that cannot be applied, so `voi` is None.
+    """
 
     slope: float = 1.0
     intercept: float = 0.0
     modality_lut: Lut | None = None
     voi: Lut | Window | None = None
     invert: bool = False
+    voi_unusable: bool = False
 
     @property
     def needs_full_size(self) -> bool:
@@ -112,7 +116,7 @@ def preprocess(
     if linear:
         shrunk = shrunk * np.float32(display.slope) + np.float32(display.intercept)
     if not isinstance(display.voi, Window):
-        fell_back = display.voi is not None
+        fell_back = display.voi is not None or display.voi_unusable
         source = "PERCENTILES" if fell_back else "NONE"
         return _finish(shrunk, weight, display.invert, source, fell_back=fell_back)
     windowed_small = apply_window(shrunk, display.voi)

@@ -1,0 +1,139 @@
+"""The pixel data element -> the bytes of its one frame, native or encapsulated (PS3.5 A.4).
+
+Nothing is trusted that does not add up: bytes are missing in a half-copied file, and surplus bytes
+mean that the header describes another image than the one that follows.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from screener.dicom_header import NATIVE, UNDEFINED
+from screener.dicom_tags import Tag
+from screener.domain import ReasonCode, Warn
+from screener.errors import FileRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from screener.dicom import DicomFile
+    from screener.domain import PixelDescription
+
+_PIXEL_DATA = 0x7FE00010
+_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_STANDARD_SYNTAXES = "1.2.840.10008.1.2."
+# What an image cannot be described without: where it is missing, the header was cut.
+_REQUIRED = (
+    Tag.PHOTOMETRIC_INTERPRETATION,
+    Tag.ROWS,
+    Tag.COLUMNS,
+    Tag.BITS_ALLOCATED,
+    Tag.BITS_STORED,
+    Tag.PIXEL_REPRESENTATION,
+)
+
+
+def check_described(file: DicomFile) -> None:
+    """Refuse a file whose header was cut, or that holds no image.
+
+    A file that ends between two elements looks whole; only what it should hold betrays it.
+
+    Raises:
+        FileRejected: The header's own fault, TRUNCATED, NO_PIXEL_DATA or MALFORMED.
+    """
+    if file.fault is not None:
+        raise FileRejected(file.fault.code, file.fault.detail)
+    complete = all(file.elements.raw(tag) for tag in _REQUIRED)
+    if file.pixels is None:
+        code = ReasonCode.NO_PIXEL_DATA if complete else ReasonCode.TRUNCATED
+        raise FileRejected(code, "the file ends before its pixel data")
+    if file.pixels.tag != _PIXEL_DATA:
+        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "floating point pixel data")
+    if not complete:
+        raise FileRejected(ReasonCode.MALFORMED, "the Image Pixel module is incomplete")
+    if file.pixels.length == 0:
+        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "empty pixel data")
+
+
+def read_frame(file: DicomFile, description: PixelDescription) -> memoryview:
+    """Find the bytes of the frame; copied only where several fragments must be joined.
+
+    Raises:
+        FileRejected: TRUNCATED, MALFORMED, NO_PIXEL_DATA or UNSUPPORTED_SYNTAX.
+    """
+    check_described(file)
+    pixels = file.pixels
+    if pixels is None:
+        raise FileRejected(ReasonCode.NO_PIXEL_DATA)
+    encapsulated = pixels.length == UNDEFINED
+    syntax = description.transfer_syntax_uid
+    if syntax in NATIVE:
+        if encapsulated:
+            raise FileRejected(ReasonCode.MALFORMED, "undefined length in a native syntax")
+        return _native_frame(file, description, pixels.offset, pixels.length)
+    if not syntax.startswith(_STANDARD_SYNTAXES):
+        # Nobody knows how its bytes lie.
+        raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX)
+    if not encapsulated:
+        raise FileRejected(ReasonCode.MALFORMED, "native pixel data in a compressed syntax")
+    return _encapsulated_frame(file, pixels.offset)
+
+
+def native_length(description: PixelDescription) -> int:
+    """Bytes of one native frame, without the byte that makes its length even."""
+    samples = description.samples_per_pixel
+    if description.photometric_interpretation == "YBR_FULL_422":
+        samples = 2
+    cells = description.rows * description.columns * samples
+    return (cells * description.bits_allocated + 7) // 8
+
+
+def _native_frame(
+    file: DicomFile, description: PixelDescription, offset: int, length: int
+) -> memoryview:
+    if length > len(file.content) - offset:
+        raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
+    expected = native_length(description)
+    if length < expected:
+        raise FileRejected(ReasonCode.MALFORMED, "less pixel data than rows x columns")
+    surplus = file.content[offset + expected : offset + length]
+    if len(surplus) > 1:
+        # Zeros that fill a block up are harmless; anything else is another image than described.
+        if len(surplus) >= expected or any(surplus):
+            raise FileRejected(ReasonCode.MALFORMED, "more pixel data than rows x columns")
+        file.elements.warnings.add(Warn.HEADER)
+    return file.content[offset : offset + expected]
+
+
+def _encapsulated_frame(file: DicomFile, offset: int) -> memoryview:
+    items = _items(file.content, offset)
+    basic_offsets = next(items, None)
+    if basic_offsets is None:
+        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "no items")
+    extended = len(file.elements.raw(Tag.EXTENDED_OFFSET_TABLE)) // 8
+    if len(basic_offsets) // 4 > 1 or extended > 1:
+        # The one frame is all the fragments (PS3.5 A.4); with two frames the header is wrong.
+        raise FileRejected(ReasonCode.MALFORMED, "more frames than NumberOfFrames")
+    fragments = [item for item in items if len(item)]
+    if not fragments:
+        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "no fragments")
+    return fragments[0] if len(fragments) == 1 else memoryview(b"".join(fragments))
+
+
+def _items(content: memoryview, position: int) -> Iterator[memoryview]:
+    """Yield the values of the items up to the sequence delimiter, which must be there."""
+    while True:
+        head = content[position : position + 8]
+        if len(head) < 8:
+            raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
+        group, element, length = struct.unpack("<HHL", head)
+        position += 8
+        if (group, element) == _DELIMITER:
+            return
+        if (group, element) != _ITEM or length == UNDEFINED:
+            raise FileRejected(ReasonCode.MALFORMED, "pixel data that is no sequence of items")
+        if length > len(content) - position:
+            raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
+        yield content[position : position + length]
+        position += length
