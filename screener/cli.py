@@ -1,7 +1,259 @@
-"""The commands: parse, call, print, exit code."""
+"""The command line: parse, call, print, exit code. The help texts are the documentation.
+
+Every command imports what it needs inside its function, so that `--help` answers at once and the
+commands that need no torch run without it.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Annotated, Literal, NoReturn, Optional
 
-def main() -> None:
-    """Run the command line."""
+import typer
+
+from screener import __version__
+from screener.console import ScanProgress, note, print_summary, tell, tell_error
+from screener.errors import InterruptedRunError, ScreenerError, UsageError
+
+app = typer.Typer(
+    name="screener",
+    no_args_is_help=True,
+    # Boxes cut long option names and turn to rubbish in a mail.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Flag = Optional[bool]  # noqa: UP045 - Typer reads it at run time
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        tell(f"screener {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def screener(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show where in the program an error arose; any place."),
+    ] = False,
+) -> None:
+    """Screen chest radiographs overnight and write a triage report for the worklist.
+
+    Research use. Not a medical device: a second look, never a diagnosis.
+
+    Example: screener scan /data/studies --out /data/report
+    """
+
+
+@app.command()
+def scan(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders and files, any depth and name.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report is written.")
+    ],
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--config", metavar="site.toml", help="Site file: any option below, and more."
+        ),
+    ] = None,
+    model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="MODEL.onnx", help="Another model than the one that is shipped."),
+    ] = None,
+    operating_point: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Of the model card: see `screener model show`."),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="X", help="On the calibrated score, instead of an operating point."),
+    ] = None,
+    device: Annotated[
+        Optional[Literal["auto", "cpu", "cuda", "tensorrt"]],  # noqa: UP045
+        typer.Option(help="auto takes TensorRT, then CUDA, then the processor."),
+    ] = None,
+    require_gpu: Annotated[
+        Flag, typer.Option("--require-gpu/--no-require-gpu", help="Exit 5 where no GPU is usable.")
+    ] = None,
+    precision: Annotated[
+        Optional[Literal["auto", "float", "int8"]],  # noqa: UP045
+        typer.Option(help="Of the shipped model; auto is resolved once and kept."),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=0, help="Decoding processes; 0 for one a core."),
+    ] = None,
+    state: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="The ledger, on a local disk. [DIR/state.sqlite]"),
+    ] = None,
+    rescan: Annotated[
+        Flag, typer.Option("--rescan/--no-rescan", help="Read every file again.")
+    ] = None,
+    baseline: Annotated[
+        Flag,
+        typer.Option("--baseline/--no-baseline", help="Take an archive in, raising nothing."),
+    ] = None,
+    only_new: Annotated[
+        Flag,
+        typer.Option("--only-new/--no-only-new", help="Leave unchanged studies out of triage.csv."),
+    ] = None,
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="RUN_ID", help="Compare with this run, not with the last report."),
+    ] = None,
+    settle: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="SECONDS", help="A cut file younger than this is being written."),
+    ] = None,
+    fail_on: Annotated[
+        Optional[Literal["new", "any", "never"]],  # noqa: UP045
+        typer.Option(help="Which FAILED paths make exit code 3."),
+    ] = None,
+    allow_empty: Annotated[
+        Flag, typer.Option("--allow-empty/--no-allow-empty", help="An empty PATH is no error.")
+    ] = None,
+    identifiers: Annotated[
+        Optional[Literal["full", "pseudonym", "none"]],  # noqa: UP045
+        typer.Option(help="What the report says of the patient; the state keeps the originals."),
+    ] = None,
+    spreadsheet: Annotated[
+        Flag,
+        typer.Option("--spreadsheet/--no-spreadsheet", help="Add a file that Excel may open."),
+    ] = None,
+    quiet: Annotated[
+        Flag, typer.Option("--quiet/--no-quiet", "-q", help="Print the last line alone.")
+    ] = None,
+    log: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Append JSON lines without names and paths."),
+    ] = None,
+    log_phi: Annotated[
+        Flag, typer.Option("--log-phi/--no-log-phi", help="Let names and paths into the log.")
+    ] = None,
+    full_size: Annotated[
+        Flag, typer.Option("--full-size/--no-full-size", help="Decode at full size: slower.")
+    ] = None,
+    secondary_capture: Annotated[
+        Flag,
+        typer.Option(
+            "--secondary-capture/--no-secondary-capture", help="Screen Secondary Capture too."
+        ),
+    ] = None,
+) -> None:
+    """Screen every radiograph under PATH... and write the triage report into DIR.
+
+    Reads nothing but regular files, writes nothing but DIR, and uses no network. A second run does
+    only what is new. Progress goes to stderr; the last line of stdout is one summary.
+
+    Exit codes: 0 complete; 3 complete, and a path newly FAILED; 1 the run failed, the last report
+    is intact; 2 wrong usage; 4 nothing to screen; 5 no GPU; 11 another run is at work; 130 and 143
+    interrupted, what was done is kept.
+
+    Example: screener scan /data/studies --out /data/report --config /etc/screener/site.toml
+    """
+    given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    from screener.log import EventLog
+    from screener.settings import load_settings
+
+    settings = load_settings(config, given)
+    from screener.night import Stop
+    from screener.scan import scan as run_scan
+
+    stop = Stop()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if stop.signal_number:
+            # Asked twice: the run is left as a power cut would leave it, which the next one mends.
+            os._exit(128 + number)
+        stop.signal_number = number
+        note("stopping; what was done is kept (once more to stop at once)")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    with (
+        EventLog(settings.log, phi=settings.log_phi) as events,
+        ScanProgress(quiet=settings.quiet) as progress,
+    ):
+        events.event("scan_started", software_version=__version__)
+        try:
+            summary = run_scan(
+                paths, out, settings, progress=progress, stop=stop, command=tuple(sys.argv)
+            )
+        except ScreenerError as error:
+            events.event("scan_failed", {"what": error.what}, exit_code=error.exit_code)
+            raise
+        events.event(
+            "scan_finished",
+            run_id=summary.run_id,
+            exit_code=summary.exit_code,
+            provider=summary.provider,
+            elapsed_s=round(summary.elapsed_s, 3),
+            paths=summary.paths,
+            new_failures=summary.new_failures,
+        )
+    print_summary(summary, quiet=settings.quiet)
+    if events.lost:
+        note(f"{events.lost} lines of the log could not be written")
+    raise typer.Exit(summary.exit_code)
+
+
+_NOT_SETTINGS = frozenset({"paths", "out", "config"})
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    arguments = [each for each in sys.argv[1:] if each != "--traceback"]
+    if len(arguments) == len(sys.argv) - 1:
+        sys.excepthook = _tell_bug
+    try:
+        command = typer.main.get_command(app)
+        code = command(args=arguments, prog_name="screener", standalone_mode=False)
+    except (ScreenerError, typer.TyperException) as error:
+        if "--traceback" in sys.argv:
+            raise
+        tell_error(_as_error(error, arguments))
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(InterruptedRunError(signal.SIGINT).exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _as_error(error: ScreenerError | typer.TyperException, arguments: list[str]) -> ScreenerError:
+    if isinstance(error, ScreenerError):
+        return error
+    words = error.format_message().replace("Value error, ", "")
+    commands = {info.callback.__name__ for info in app.registered_commands if info.callback}
+    named = next((each for each in arguments if each in commands), "")
+    return UsageError(words, mend=f"`screener {named} --help`" if named else "`screener --help`")
+
+
+def _tell_bug(kind: type[BaseException], _: BaseException, traceback: TracebackType | None) -> None:
+    """Name a bug by its place: the words of an exception may hold a patient's name."""
+    place = ""
+    while traceback is not None:
+        file = Path(traceback.tb_frame.f_code.co_filename)
+        if file.parent.name in {"screener", "report", "export"}:
+            place = f" in {file.name}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    tell_error(
+        ScreenerError(
+            f"a bug: {kind.__name__}{place}",
+            "the last report is intact",
+            "run it again with --traceback, and report what it says without the patient's data",
+        )
+    )

@@ -1,0 +1,81 @@
+# make demo   installs the base into .venv and screens sample_data
+# make test   installs what the tests need into .venv-test, then lint, types, tests
+#
+# PYTHON=...  another interpreter than the one that is found
+# TORCH=...   what pip is given for torch, where a smaller build is at hand:
+#             make test TORCH='torch torchvision --index-url URL-of-the-CPU-builds'
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-long lint system clean
+
+DEMO := .venv
+TEST := .venv-test
+SOURCES := pyproject.toml $(shell find screener export -name '*.py' -o -name '*.onnx')
+SYSTEM_PACKAGES := dcmtk strace
+PIP := -m pip --disable-pip-version-check install --quiet
+
+# The shims of version managers answer to names that they cannot run: each is asked.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python3.14 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$p" && break; done)
+endif
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+define need_python
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found." >&2; \
+	echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv)," >&2; \
+	echo "or name it: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
+endef
+
+demo: $(DEMO)/.installed
+	@rm -rf demo-report
+	@$(DEMO)/bin/screener scan sample_data --out demo-report || test $$? -eq 3
+	@$(DEMO)/bin/python -c "import pandas; \
+	table = pandas.read_csv('demo-report/triage.csv', dtype=str, keep_default_na=False); \
+	names = ['rank', 'triage', 'priority', 'score', 'reason_code', 'path']; \
+	table['path'] = table['path'].str.rsplit('/', n=1).str[-1]; \
+	print('\nThe first rows of demo-report/triage.csv:\n'); \
+	print(table[names].head(8).to_string(index=False))"
+
+$(DEMO)/.installed: $(SOURCES)
+	$(need_python)
+	@test -x $(DEMO)/bin/python || "$(PYTHON)" -m venv $(DEMO)
+	@echo "Installing into $(DEMO) ..."
+	@$(DEMO)/bin/python $(PIP) .
+	@touch $@
+
+test: lint
+	$(TEST)/bin/python -m pytest
+
+lint: system $(TEST)/.installed
+	$(TEST)/bin/python -m ruff check .
+	$(TEST)/bin/python -m ruff format --check .
+	$(TEST)/bin/python -m mypy
+
+# Up to an hour: every fault point and the long round trips too.
+test-long: system $(TEST)/.installed
+	$(TEST)/bin/python -m pytest -m 'long or not long and not soak'
+
+$(TEST)/.installed: pyproject.toml
+	$(need_python)
+	@test -x $(TEST)/bin/python || "$(PYTHON)" -m venv $(TEST)
+	@echo "Installing into $(TEST) ..."
+	@$(if $(TORCH),$(TEST)/bin/python $(PIP) $(TORCH))
+	@$(TEST)/bin/python $(PIP) --editable '.[evaluate,train,pacs,dev]'
+	@touch $@
+
+# Peers that the tests talk to and tools that inject faults.
+system:
+	@if command -v dcmdump >/dev/null && command -v strace >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing $(SYSTEM_PACKAGES) ..."; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
+	else echo "Not installed: $(SYSTEM_PACKAGES). Tests that need them are skipped by name."; fi
+
+clean:
+	rm -rf $(DEMO) $(TEST) demo-report build dist

@@ -1,0 +1,211 @@
+"""What works on this machine: every line is tried, not read off a list.
+
+Each line that fails names the command that mends it. What is absent but not needed (a GPU, an
+extra) is said and fails nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from screener.errors import ScreenerError
+
+EXTRAS = ("evaluate", "train", "pacs")
+SPARE_BYTES = 1024**3
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
+
+
+class State(StrEnum):
+    """How one line ended."""
+
+    WORKS = "works"
+    ABSENT = "absent"
+    """Not there, and not needed for a scan."""
+    FAILS = "fails"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was tried: what was found, and the command that mends it."""
+
+    subject: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def examine_machine(
+    model: Path | None = None, out: Path | None = None, *, require_gpu: bool = False
+) -> Iterator[Line]:
+    """Try everything that a scan needs.
+
+    Args:
+        model: A bundle; None for the shipped one.
+        out: The output folder of the nightly run, if it is to be tried too.
+        require_gpu: Take a GPU that is not usable for a failure.
+    """
+    yield Line("python", State.WORKS, platform.python_version())
+    yield from _packages()
+    yield from _extras()
+    yield from _decoders()
+    yield _device(require_gpu)
+    yield from _model(model)
+    if out is not None:
+        yield from _folder(out)
+
+
+def _packages() -> Iterator[Line]:
+    for name, least, found in _requirements(""):
+        if not found:
+            yield Line(name, State.FAILS, "not installed", f"pip install '{name}{least}'")
+        elif not _satisfies(found, least):
+            mend = f"pip install --upgrade '{name}{least}'"
+            yield Line(name, State.FAILS, f"{found}, {least} is needed", mend)
+        else:
+            yield Line(name, State.WORKS, found)
+
+
+def _extras() -> Iterator[Line]:
+    for extra in EXTRAS:
+        names = [(name, least, found) for name, least, found in _requirements(extra)]
+        missing = [name for name, _, found in names if not found]
+        old = [
+            f"{name} {found}, {least} is needed"
+            for name, least, found in names
+            if found and not _satisfies(found, least)
+        ]
+        mend = f"pip install --upgrade 'screener[{extra}]'"
+        if missing:
+            yield Line(f"extra {extra}", State.ABSENT, f"without {', '.join(missing)}", mend)
+        elif old:
+            yield Line(f"extra {extra}", State.FAILS, "; ".join(old), mend)
+        else:
+            found = ", ".join(f"{name} {each}" for name, _, each in names)
+            yield Line(f"extra {extra}", State.WORKS, found)
+
+
+def _requirements(extra: str) -> Iterator[tuple[str, str, str]]:
+    """Name, version range and installed version of what the package itself says that it needs."""
+    from packaging.requirements import Requirement
+
+    try:
+        stated = requires("screener") or []
+    except PackageNotFoundError:
+        return
+    for text in stated:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if (marker is None and extra) or requirement.name == "screener":
+            continue
+        if marker is not None:
+            if not marker.evaluate({"extra": extra}):
+                continue
+            if extra and marker.evaluate({"extra": ""}):
+                continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            found = ""
+        yield requirement.name, str(requirement.specifier), found
+
+
+def _satisfies(found: str, specifier: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(specifier).contains(found, prereleases=True)
+
+
+def _decoders() -> Iterator[Line]:
+    from screener.decoding import decoders
+
+    for status in decoders():
+        found = f"{status.decoder} {status.version}".strip()
+        state = State.WORKS if status.works else State.FAILS
+        yield Line(status.name, state, found, "" if status.works else status.mend)
+
+
+def _device(require_gpu: bool) -> Line:
+    from screener.classifier import check_installation, choose_providers
+
+    try:
+        check_installation()
+        chosen, reasons = choose_providers("auto")
+    except ScreenerError as error:
+        return Line("onnxruntime", State.FAILS, error.what, error.mend)
+    except ImportError:
+        return Line("onnxruntime", State.FAILS, "does not load", "pip install onnxruntime")
+    if chosen:
+        return Line("device", State.WORKS, ", ".join(chosen))
+    state = State.FAILS if require_gpu else State.ABSENT
+    mend = "install the NVIDIA driver, then pip install 'screener[gpu]'"
+    return Line("GPU", state, "; ".join(reasons) or "none", mend)
+
+
+def _model(model: Path | None) -> Iterator[Line]:
+    from screener.bundle import load_bundle
+    from screener.verify import verify_bundle
+
+    try:
+        bundle = load_bundle(model)
+        checks = verify_bundle(bundle)
+    except ScreenerError as error:
+        found = f"{error.what} {error.why}".strip()
+        yield Line("model", State.FAILS, found, error.mend)
+        return
+    bad = [check for check in checks if not check.ok]
+    for check in bad:
+        mend = "install the package again, or export the model again"
+        yield Line("model", State.FAILS, f"{check.name}: {check.detail}", mend)
+    if not bad:
+        found = f"{bundle.name}, SHA-256 {bundle.sha256[:12]}, {len(checks)} checks"
+        yield Line("model", State.WORKS, found)
+
+
+def _folder(out: Path) -> Iterator[Line]:
+    """The output folder: write, sync and rename in it, as a scan does."""
+    name = f"output {out}"
+    try:
+        with tempfile.NamedTemporaryFile(dir=out, prefix=".doctor-", delete=False) as stream:
+            stream.write(b"screener doctor")
+            os.fsync(stream.fileno())
+        Path(stream.name).replace(out / ".doctor")
+        (out / ".doctor").unlink()
+    except OSError as error:
+        mend = f'mkdir -p {out} && chown "$USER" {out} && chmod 700 {out}'
+        yield Line(name, State.FAILS, os.strerror(error.errno or 0), mend)
+        return
+    free = shutil.disk_usage(out).free
+    if free < SPARE_BYTES:
+        yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")
+    if out.stat().st_mode & 0o007:
+        yield Line(name, State.FAILS, "open to every account", f"chmod o-rwx {out}")
+    kind = _file_system(out)
+    if kind in NETWORK_FILE_SYSTEMS:
+        mend = "give --state a file on a local disk"
+        yield Line(name, State.FAILS, f"on {kind}: SQLite needs a local disk", mend)
+    yield Line(name, State.WORKS, f"writable, {free / 1e9:.0f} GB free")
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that a folder lies on; empty where the system does not say."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    resolved = folder.resolve()
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        _, point, this_kind, *_ = line.split(" ")
+        place = Path(point.replace("\\040", " "))
+        # The last of equal ones is the mount that is seen.
+        if resolved.is_relative_to(place) and len(place.parts) >= best:
+            best, kind = len(place.parts), this_kind
+    return kind

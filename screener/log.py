@@ -1,0 +1,84 @@
+"""The log: one JSON object a line, ASCII, without a name, a path or a library's own words.
+
+Whoever writes to it gives facts of the program (counts, codes, versions) as keywords, and what may
+identify a patient as `private`, which is left out unless the user asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from screener.errors import UsageError
+
+Fact = int | float | bool | str | StrEnum | None
+
+
+class EventLog:
+    """Appends events to a file; without a path it takes them and writes nothing.
+
+    A log that can no longer be written (a full disk) does not cost the report: `lost` counts the
+    events that were not written.
+    """
+
+    def __init__(self, path: Path | None = None, *, phi: bool = False) -> None:
+        """Open the file for appending, 0600 where it is new.
+
+        Raises:
+            UsageError: it cannot be opened.
+        """
+        self.lost = 0
+        self.phi = phi
+        self._descriptor: int | None = None
+        if path is None:
+            return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"the log {str(path)!r} cannot be written",
+                error.strerror or "",
+                "name a file in a folder that exists and may be written",
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def event(self, name: str, private: Mapping[str, str] | None = None, **facts: Fact) -> None:
+        """Write one line.
+
+        Args:
+            name: What happened: `scan_started`, `path_failed`.
+            private: Paths, names, identifiers, a library's words: only written where `phi` is set.
+            facts: What identifies nobody.
+        """
+        if self._descriptor is None:
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": now, "event": name, "pid": os.getpid(), **facts}
+        if self.phi and private:
+            line |= private
+        content = json.dumps(line, ensure_ascii=True, default=str).encode("ascii") + b"\n"
+        try:
+            # One write a line: lines of two runs never mix.
+            written = os.write(self._descriptor, content)
+        except OSError:
+            written = 0
+        self.lost += written < len(content)
