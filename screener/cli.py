@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
-from screener import __version__
+from screener import __version__, cli_models, cli_site
 from screener.console import ScanProgress, note, print_summary, tell, tell_error
 from screener.errors import InterruptedRunError, ScreenerError, UsageError
 
@@ -155,10 +155,11 @@ def scan(
         ),
     ] = None,
 ) -> None:
-    """Screen every radiograph under PATH... and write the triage report into DIR.
+    """Screen radiographs and write the report.
 
-    Reads nothing but regular files, writes nothing but DIR, and uses no network. A second run does
-    only what is new. Progress goes to stderr; the last line of stdout is one summary.
+    Every radiograph under PATH... is screened and the triage report is written into DIR. Reads
+    nothing but regular files, writes nothing but DIR, and uses no network. A second run does only
+    what is new. Progress goes to stderr; the last line of stdout is one summary.
 
     Exit codes: 0 complete; 3 complete, and a path newly FAILED; 1 the run failed, the last report
     is intact; 2 wrong usage; 4 nothing to screen; 5 no GPU; 11 another run is at work; 130 and 143
@@ -211,6 +212,11 @@ def scan(
         note(f"{events.lost} lines of the log could not be written")
     raise typer.Exit(summary.exit_code)
 
+
+app.command()(cli_models.train)
+app.add_typer(cli_models.model)
+app.command()(cli_site.doctor)
+app.command()(cli_site.init)
 
 _NOT_SETTINGS = frozenset({"paths", "out", "config"})
 

@@ -29,7 +29,12 @@ SHORT_STRING = 16
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`[output]`: who may read the published files. Everything else stays 0600."""
+    """`[output]`: who may read the published files. Everything else stays 0600.
+
+    Attributes:
+        group: The group of the importer's account; empty for none.
+        mode: Of the files, with a leading 0o; a folder gets the matching x.
+    """
 
     group: str = ""
     mode: int = 0o600
@@ -54,7 +59,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Rescreen:
-    """`[rescreen]`: how far back a new model or operating point reaches."""
+    """`[rescreen]`: how far back a new model or operating point reaches.
+
+    Attributes:
+        days: Studies first seen in so many days are judged again; older ones keep their verdict.
+    """
 
     days: int = 2
 
@@ -65,7 +74,13 @@ class Rescreen:
 
 @dataclass(frozen=True, slots=True)
 class Worklist:
-    """`[worklist]`: modality worklist files; written where `folder` is given."""
+    """`[worklist]`: modality worklist files; written where `folder` is given.
+
+    Attributes:
+        folder: The folder that the worklist server reads.
+        ae_title: Its own AE title, so that no modality sees it.
+        hours: Age at which an entry is withdrawn.
+    """
 
     folder: Path | None = None
     ae_title: str = "TRIAGE"
@@ -105,29 +120,41 @@ class Settings:
     """Every option of `scan` and every section of the site file, checked.
 
     Attributes:
-        model: A bundle; None for the one that ships with the program.
+        model: A bundle; without it the one that ships with the program.
         operating_point: Its name in the model card; empty for the card's own first.
         threshold: On the calibrated score, instead of an operating point.
-        threshold_model_sha256: The bundle that the site fitted `threshold` to; empty where the
-            threshold was given by hand.
+        threshold_model_sha256: The bundle that `threshold` was fitted to; another one is refused.
+            A site file with a threshold must have it.
+        device: auto, cpu, cuda or tensorrt. auto takes TensorRT, then CUDA, then the processor.
+        require_gpu: End with exit code 5 where no GPU is usable.
+        precision: auto, float or int8 of the shipped model; auto is resolved once and kept.
         workers: Decoding processes; 0 for one a core.
-        state: The ledger; None for `state.sqlite` in the output folder.
+        state: The ledger, on a local disk; without it `state.sqlite` in the output folder.
+        rescan: Read every file again.
+        baseline: Take an archive in without raising anything.
+        only_new: Leave studies out of `triage.csv` that the last report gave just so.
         since: Run id that `is_new` and `change` compare with; empty for the last published report.
         settle: Seconds after which a cut file is no longer taken for one being written.
+        fail_on: Which FAILED paths make exit code 3: new (not so in the last report), any, never.
+        allow_empty: An empty PATH is no error.
+        identifiers: full, pseudonym or none: what the report says of the patient. The state keeps
+            the originals.
+        spreadsheet: Add a file in which a spreadsheet program finds no formulas.
+        quiet: Print the last line alone.
         log: JSON lines are appended here.
         log_phi: Let names and paths into the log.
-        full_size: Decode every film at its full size.
+        full_size: Decode every film at its full size: slower.
         secondary_capture: Screen Secondary Capture images too.
         exclude: Folders and files that the walk leaves out.
         keep_days: Days for which a study keeps images whose files are gone.
-        min_paths: Fewer paths than this are taken for an unmounted archive.
-        sentinel: A file that must exist under every PATH, or one absolute path.
+        min_paths: Fewer paths than this are taken for an archive that is half mounted.
+        sentinel: A file that must exist under every PATH, or anywhere by its absolute path.
         rescreen: How far back a new model or operating point reaches.
-        limits: What one file may cost.
-        output: Who may read the published files.
-        priority: Triage -> what the importer may raise a study to; the policy knows the default.
-        report: The shape of `triage.csv`.
-        worklist: Modality worklist files.
+        limits: What one file may cost; beyond it the file is FAILED and the next one goes on.
+        output: Who may read the published files. Everything else stays 0600.
+        priority: Triage -> what the importer may raise a study to. FLAGGED and NOT_SCREENED only.
+        report: The shape of `triage.csv` for an importer that differs from the contract.
+        worklist: Modality worklist files; written where `folder` is given.
     """
 
     model: Path | None = None

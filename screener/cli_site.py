@@ -1,0 +1,103 @@
+"""The commands around a nightly scan: does it work here, how is it set up, why this verdict."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from screener.console import print_table, tell
+from screener.errors import UsageError
+
+
+def doctor(
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", metavar="DIR", help="Try this output folder too."),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--config", metavar="site.toml", help="Read this site file too."),
+    ] = None,
+    model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="MODEL.onnx", help="Another model than the one that is shipped."),
+    ] = None,
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Take a missing GPU for a failure.")
+    ] = False,
+) -> None:
+    """Try what a scan needs on this machine.
+
+    What fails is printed with the command that mends it. Every decoder decodes an image of its own,
+    the model is run, the folder is written to. Exit code 0 where a scan can run, 1 where something
+    fails, 5 where only a required GPU does.
+
+    Example: screener doctor --out /data/report --config /etc/screener/site.toml
+    """
+    from screener.doctor import State, examine_machine
+    from screener.settings import load_settings
+
+    settings = load_settings(config)
+    require_gpu = require_gpu or settings.require_gpu
+    lines = list(examine_machine(model or settings.model, out, require_gpu=require_gpu))
+    rows = [(line.subject, line.state.value, line.found) for line in lines]
+    print_table(("what", "state", "found"), rows)
+    wanting = [line for line in lines if line.mend and line.state is not State.WORKS]
+    for line in wanting:
+        tell(f"{line.subject}: {line.mend}", label="help" if line.state is State.FAILS else "note")
+    failing = [line for line in lines if line.state is State.FAILS]
+    absent = sum(line.state is State.ABSENT for line in lines)
+    tell(f"{len(lines)} tried: {len(failing)} fail, {absent} absent and not needed")
+    if failing:
+        raise typer.Exit(5 if all(line.subject == "GPU" for line in failing) else 1)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="site.toml", help="The site file to write.")],
+    studies: Annotated[
+        Path, typer.Option(metavar="PATH", help="The folder that is scanned every night.")
+    ] = Path("/data/studies"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report is written.")
+    ] = Path("/data/report"),
+    systemd: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Write a service and a timer here, too."),
+    ] = None,
+) -> None:
+    """Write a site file and a cron line.
+
+    The file names every key with its default; nothing that exists is overwritten.
+
+    Example: screener init site.toml --studies /data/studies --out /data/report
+    """
+    from screener.settings import load_settings
+    from screener.site_template import command_line, cron_line, site_file, systemd_units
+
+    program = Path(shutil.which(sys.argv[0]) or "screener").absolute()
+    places = (each.absolute() for each in (studies, out, file))
+    command = command_line(program, *places)
+    files = {file: site_file()}
+    if systemd is not None:
+        units = systemd_units(command, studies.absolute(), out.absolute())
+        files |= {systemd / name: content for name, content in units.items()}
+    for path in files:
+        if path.exists():
+            raise UsageError(f"{str(path)!r} is there already", "nothing was written")
+    for path, content in files.items():
+        try:
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{str(path)!r} cannot be written", error.strerror or "") from None
+        tell(f"wrote {path}")
+    load_settings(file)
+    if systemd is None:
+        tell("for /etc/cron.d/screener:")
+        tell(cron_line(command))
+    else:
+        tell("copy both units to /etc/systemd/system, then:")
+        tell("systemctl daemon-reload && systemctl enable --now screener.timer")

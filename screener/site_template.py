@@ -1,0 +1,143 @@
+"""What `screener init` writes: a commented site file, a cron line, a systemd unit and timer.
+
+The site file is made from the settings themselves, so it names every key with its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from screener.settings import Settings
+
+WIDTH = 96
+EXAMPLES: Mapping[str, str] = {
+    "model": '"/opt/screener/site.onnx"',
+    "threshold": "0.31",
+    "state": '"/var/lib/screener/state.sqlite"',
+    "log": '"/var/log/screener/scan.jsonl"',
+    "folder": '"/srv/worklist/TRIAGE"',
+    "priority": '{ FLAGGED = "HIGH", NOT_SCREENED = "" }',
+    "mode": "0o600",
+}
+"""For what has no default that could be written, or has a plainer form than Python's."""
+
+_HEAD = """\
+# Site file of screener: screener scan PATH... --out DIR --config THIS_FILE
+# Take the # away before a key to set it; as they stand all lines show the default or an example.
+# Relative paths start at the folder of this file. The command line wins.
+"""
+
+
+def site_file() -> str:
+    """A commented site file with every key."""
+    lines = [_HEAD, *_section(Settings)]
+    for field in dataclasses.fields(Settings):
+        kind = typing.get_type_hints(Settings)[field.name]
+        if dataclasses.is_dataclass(kind):
+            words = _words(Settings)[field.name]
+            lines += [f"# {words}", f"[{field.name}]", *_section(typing.cast("Any", kind))]
+    return "\n".join(lines)
+
+
+def _section(kind: type[Any]) -> Iterator[str]:
+    hints, words = typing.get_type_hints(kind), _words(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            continue
+        if field.name in words:
+            yield from textwrap.wrap(
+                words[field.name], WIDTH, initial_indent="# ", subsequent_indent="# "
+            )
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        yield f"#{field.name} = {EXAMPLES.get(field.name) or _toml(default)}"
+    yield ""
+
+
+def _words(kind: type[Any]) -> dict[str, str]:
+    """Attribute -> its description, from the class's docstring."""
+    _, _, text = (kind.__doc__ or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    name = ""
+    for line in textwrap.dedent(text).splitlines():
+        if line and not line.startswith(" "):
+            name, _, words = line.partition(":")
+            found[name] = words.strip()
+        elif name and line.strip():
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    return f"{value:_}" if isinstance(value, int) else str(value)
+
+
+def command_line(program: Path, studies: Path, out: Path, config: Path) -> str:
+    """The nightly command."""
+    words = [str(program), "scan", str(studies), "--out", str(out), "--config", str(config)]
+    return f"{shlex.join(words)} --quiet"
+
+
+def cron_line(command: str) -> str:
+    """A line for /etc/cron.d: at two at night, as an account of its own.
+
+    Exit code 3 (complete, a file failed) is in the report and is no reason for a failed job.
+    """
+    # cron takes % for a line break.
+    return f"0 2 * * * screener {command.replace('%', chr(92) + '%')} || [ $? -eq 3 ]"
+
+
+def systemd_units(command: str, studies: Path, out: Path) -> dict[str, str]:
+    """File name -> content of a service and its timer. The service has no network."""
+    escaped = command.replace("%", "%%").replace("$", "$$")
+    service = f"""\
+[Unit]
+Description=Screen chest radiographs and write the triage report
+RequiresMountsFor={_path(studies)} {_path(out)}
+
+[Service]
+Type=oneshot
+User=screener
+UMask=0077
+ExecStart={escaped}
+SuccessExitStatus=3
+Nice=10
+PrivateNetwork=yes
+PrivateTmp=yes
+NoNewPrivileges=yes
+ProtectSystem=strict
+# The folders of --state and --log too, where they lie elsewhere.
+ReadWritePaths={_path(out)}
+"""
+    timer = """\
+[Unit]
+Description=Screen chest radiographs every night
+
+[Timer]
+OnCalendar=*-*-* 02:00:00
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+"""
+    return {"screener.service": service, "screener.timer": timer}
+
+
+def _path(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+    return f'"{text}"' if any(character.isspace() for character in text) else text
