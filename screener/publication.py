@@ -1,0 +1,296 @@
+"""The switch from the last report to the next: whole old or whole new, whatever happens between.
+
+A run's files are written and synced in `runs/`, and one rename of that folder commits them. Then
+each file appears in the output folder under its name by a rename, `run.json` last, with the hashes
+of the others: an importer takes nothing that does not match. What the names in `runs/` mean:
+
+    .<run_id>.writing   not complete: thrown away by the next run
+    .<run_id>.ready     complete and synced: the switch to it is begun and the next run ends it
+    <run_id>            published
+
+An error in the middle of a switch turns it back; a kill leaves it for `finish_interrupted`. The
+caller holds the lock on the output folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from screener.durable import (
+    PRIVATE,
+    Access,
+    copy_file,
+    disk_errors,
+    open_to_group,
+    remove_tree,
+    sync_folder,
+    write_file,
+    writer_of,
+)
+from screener.errors import RunError
+from screener.manifest import MANIFEST, RUNS, file_names, is_name, mismatches, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from screener.durable import Writer
+
+KEPT_RUNS = 30
+_WRITING, _READY = ".writing", ".ready"
+_TEMPORARY = ".screener-"
+# A file system without hard links says so in one of these ways.
+_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS})
+
+
+def publish_run(
+    out: Path,
+    run_id: str,
+    files: Mapping[str, Writer],
+    summary: Mapping[str, object],
+    access: Access = PRIVATE,
+) -> Path:
+    """Write a report beside the last one and switch to it.
+
+    Args:
+        out: The output folder; made where it is missing.
+        run_id: Names the run; later runs sort behind earlier ones.
+        files: Name -> what writes it. Called in this order, one at a time.
+        summary: What `run.json` says of the run; `run_id` and `files` are added.
+        access: Who may read the published files.
+
+    Returns:
+        The folder that keeps this report.
+
+    Raises:
+        ValueError: A name that is none, or a run id that was used before.
+        RunError: A disk that is full or failing; the last report is intact.
+    """
+    for name in (run_id, *files):
+        if not is_name(name):
+            raise ValueError(f"{name!r} is no name for a run or a report file")
+    runs = out / RUNS
+    published = runs / run_id
+    with disk_errors():
+        _make_folders(out, access)
+        if published.exists():
+            raise ValueError(f"the run {run_id!r} was published before")
+        try:
+            ready = _write_run(runs, run_id, files, summary, access)
+        except BaseException:
+            # What is incomplete takes room on a disk that may be full.
+            _discard(runs, run_id)
+            raise
+        _switch_or_turn_back(out, ready)
+    with suppress(OSError):
+        # History that stays too long is no reason to call a published report failed.
+        _prune(runs, keep=run_id)
+    return published
+
+
+def finish_interrupted(out: Path) -> str | None:
+    """End the switch that a killed run began, and remove what killed runs left lying.
+
+    Returns:
+        The run that was published by this, None where there was none.
+
+    Raises:
+        RunError: A disk that is full or failing; the next run tries again.
+    """
+    runs = out / RUNS
+    if not runs.is_dir():
+        return None
+    finished = None
+    with disk_errors():
+        for ready in sorted(runs.glob(f".*{_READY}")):
+            if mismatches(ready):
+                # The disk lost what it had confirmed: back to the last report that is whole.
+                _turn_back(out, ready)
+                _discard(runs, _run_id(ready))
+            else:
+                _switch_or_turn_back(out, ready)
+                finished = _run_id(ready)
+        for writing in runs.glob(f".*{_WRITING}"):
+            remove_tree(writing)
+        _remove_temporaries(out)
+    return finished
+
+
+def published_run(out: Path) -> dict[str, Any] | None:
+    """What the `run.json` of a folder says; None where there is none that can be believed.
+
+    Raises:
+        RunError: The folder cannot be read.
+    """
+    with disk_errors():
+        return read_manifest(out)
+
+
+def verify_published(out: Path) -> tuple[str, ...]:
+    """The names of the files that `run.json` does not vouch for; empty where the report is whole.
+
+    Works on the output folder and on a folder in `runs/` alike.
+
+    Raises:
+        RunError: A file cannot be read.
+    """
+    with disk_errors():
+        return mismatches(out)
+
+
+def open_to_others(path: Path, access: Access = PRIVATE) -> bool:
+    """Whether others than the owner can enter, list or change a folder of reports.
+
+    Where `access` names a group, that group may enter and list.
+    """
+    allowed = 0o700 if access.gid is None else 0o750
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o777 & ~allowed)
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+def _make_folders(out: Path, access: Access) -> None:
+    runs = out / RUNS
+    if runs.is_dir():
+        return
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if access.gid is not None and stat.S_IMODE(out.stat().st_mode) == 0o700:
+        # A fresh folder of ours: the importer must be able to enter it. Any other is the site's.
+        open_to_group(out, access.gid)
+    runs.mkdir(mode=0o700)
+    sync_folder(out)
+    sync_folder(out.parent)
+
+
+def _write_run(
+    runs: Path,
+    run_id: str,
+    files: Mapping[str, Writer],
+    summary: Mapping[str, object],
+    access: Access,
+) -> Path:
+    """Write and sync a run's folder, and commit it by one rename."""
+    writing = runs / f".{run_id}{_WRITING}"
+    ready = runs / f".{run_id}{_READY}"
+    writing.mkdir(mode=0o700)
+    written = {name: write_file(writing / name, write, access) for name, write in files.items()}
+    manifest = {**summary, "run_id": run_id, "files": written}
+    content = f"{json.dumps(manifest, indent=2, allow_nan=False)}\n".encode()
+
+    write_file(writing / MANIFEST, writer_of(content), access)
+    sync_folder(writing)
+    writing.rename(ready)
+    sync_folder(runs)
+    return ready
+
+
+def _discard(runs: Path, run_id: str) -> None:
+    """Throw a run away that was not published; what stays counts as incomplete."""
+    writing = runs / f".{run_id}{_WRITING}"
+    ready = runs / f".{run_id}{_READY}"
+    with suppress(OSError):
+        if ready.exists():
+            ready.rename(writing)
+    remove_tree(writing)
+
+
+# -- switching ---------------------------------------------------------------------------------
+
+
+def _switch_or_turn_back(out: Path, ready: Path) -> None:
+    """Switch to a complete run; on an error back to the last report, and the run is given up."""
+    try:
+        _switch(out, ready)
+    except (OSError, RunError):
+        # A disk that also refuses to turn back leaves the run ready: the next run ends the switch,
+        # and until then no importer takes what `run.json` does not vouch for.
+        with suppress(OSError, RunError):
+            if _turn_back(out, ready):
+                _discard(ready.parent, _run_id(ready))
+            _remove_temporaries(out)
+        raise
+    ready.rename(ready.with_name(_run_id(ready)))
+    sync_folder(ready.parent)
+
+
+def _switch(out: Path, source: Path) -> None:
+    """Bring the files of a run into the output folder, `run.json` last. Ends what it once began."""
+    names = file_names(read_manifest(source))
+    before = file_names(read_manifest(out))
+    # All that needs room on the disk comes before the first file is replaced.
+    temporaries = {name: _place(source / name, out) for name in [*names, MANIFEST]}
+    sync_folder(out)
+    manifest = temporaries.pop(MANIFEST)
+    for name, temporary in temporaries.items():
+        _replace(temporary, out / name)
+    for name in before:
+        if name not in names:
+            (out / name).unlink(missing_ok=True)
+    sync_folder(out)
+    _replace(manifest, out / MANIFEST)
+    sync_folder(out)
+
+
+def _turn_back(out: Path, given_up: Path) -> bool:
+    """Restore the report that `run.json` in the output folder names; False where it cannot be."""
+    last = read_manifest(out)
+    if last is not None:
+        source = out / RUNS / last["run_id"]
+        # The very run that is given up, where the error came after its last rename; or a history
+        # that someone removed.
+        if mismatches(source):
+            return False
+        _switch(out, source)
+    for name in file_names(read_manifest(given_up)):
+        if name not in file_names(last):
+            (out / name).unlink(missing_ok=True)
+    sync_folder(out)
+    return True
+
+
+def _place(source: Path, out: Path) -> Path:
+    """Put a file under a temporary name into the output folder: the file itself, or a copy."""
+    temporary = out / f"{_TEMPORARY}{source.name}"
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        copy_file(source, temporary)
+    return temporary
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    temporary.replace(target)
+    # rename(2) does nothing where both names are the same file already.
+    temporary.unlink(missing_ok=True)
+
+
+def _remove_temporaries(out: Path) -> None:
+    for path in out.iterdir():
+        if path.name.startswith(_TEMPORARY):
+            path.unlink(missing_ok=True)
+
+
+def _prune(runs: Path, keep: str) -> None:
+    """Keep the last runs. One that is being removed counts as incomplete from its first moment."""
+    published = sorted(
+        entry.name
+        for entry in runs.iterdir()
+        if (read_manifest(entry) or {}).get("run_id") == entry.name
+    )
+    for name in published[:-KEPT_RUNS]:
+        if name != keep:
+            doomed = runs / f".{name}{_WRITING}"
+            (runs / name).rename(doomed)
+            remove_tree(doomed)
+
+
+def _run_id(ready: Path) -> str:
+    return ready.name[1:].removesuffix(_READY)
