@@ -78,7 +78,7 @@ _SHAPES: Mapping[str, str] = {
 }
 
 
-def mask(row: Mapping[str, object], mode: Identifiers, key: bytes = b"") -> dict[str, object]:
+def mask(row: Mapping[str, object], mode: Identifiers | str, key: bytes = b"") -> dict[str, object]:
     """A row of `triage.csv` or `images.csv` as the mode lets it be seen.
 
     Args:
