@@ -301,6 +301,14 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A path whose content is the one that the ledger knows: nothing was decoded."""
+
+    stamp: FileStamp
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """What the model says of one radiograph.
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from screener import __version__
 from screener.domain import Outcome, Triage
+from screener.durable import access_for
 from screener.errors import RunError, UsageError
 from screener.identifiers import mask, read_key
-from screener.model_card import card_values
-from screener.publication import OutputAccess, finish_interrupted, open_to_others, publish_run
+from screener.model_card import write_card
+from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
 from screener.report.rows import Report, image_row, triage_row, verdicts
 from screener.report.store import ReportStore
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["finish_interrupted", "publish"]
 
-LIBRARIES = ("pydicom", "numpy", "pillow", "imagecodecs", "onnxruntime")
+LIBRARIES = ("pydicom", "numpy", "pillow", "imagecodecs", "onnxruntime", "onnxruntime-gpu")
 
 
 def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
@@ -59,7 +62,8 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     failed = sum(outcomes.get(Outcome.FAILED, {}).values())
     fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
     notices = [night.classifier.notice] if night.classifier.notice else []
-    if open_to_others(out):
+    access = access_for(night.settings.output.mode, night.settings.output.group)
+    if open_to_others(out, access):
         notices.append(
             "the output folder can be read by others; `chmod o-rwx` it, it holds patient data"
         )
@@ -79,8 +83,7 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
         notices=tuple(notices),
     )
     writers = _writers(night, store, report, out)
-    access = OutputAccess(night.settings.output.mode, night.settings.output.group)
-    publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access=access)
+    publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access)
     store.mark_published(night.number, _now())
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
@@ -165,7 +168,6 @@ def site_layout(shape: Shape) -> TableLayout:
 
 
 def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> dict[str, Any]:
-    card = night.bundle.card
     return {
         "started_at": night.now,
         "finished_at": _now(),
@@ -181,15 +183,24 @@ def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> d
         "operating_points": [point.name for point in night.points],
         "thresholds": [point.threshold for point in night.points],
         "model_sha256": night.bundle.sha256,
-        "model_card": card_values(card),
+        "model_card": json.loads(write_card(night.bundle.card)),
         "versions": {
             "screener": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in installed(LIBRARIES)},
+            **_versions(),
         },
         "command": list(command) if night.settings.identifiers == "full" else [],
         "identifiers": night.settings.identifiers,
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that decide a score, those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _now() -> str:

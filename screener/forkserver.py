@@ -1,0 +1,168 @@
+"""The process that forks workers: `python -m screener.forkserver`, started by `screener.workers`.
+
+It loads the decoders once and has one thread, so a fork is safe and takes milliseconds; the scan,
+with its threads and ONNX Runtime, never forks. It holds no descriptor of the scan but its socket:
+an orphan can never hold a lock. When the scan ends, however it ends, the socket closes and server
+and workers die.
+
+The scan sends one JSON line for each worker it wants, with the worker's socket beside it, or the
+pid of one to kill; the server answers `{"started": pid}` and, when a child has ended,
+`{"ended": pid, "status": exit code or minus the signal}`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from screener.domain import Examined, Limits
+from screener.wire import pack_result, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve until the scan is gone."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    entry = _load(sys.argv[2])
+    _die_with_parent(int(sys.argv[3]))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A terminal sends them to the whole group; the scan decides when work ends.
+        signal.signal(number, signal.SIG_IGN)
+    control.sendall(b'{"ready": true}\n')
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    children: dict[int, int] = {}
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is control:
+                if not _answer(control, entry, children, selector):
+                    for pid in children:
+                        os.kill(pid, signal.SIGKILL)
+                    os._exit(0)
+            else:
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                _, status = os.waitpid(key.data, 0)
+                del children[key.data]
+                _tell(control, {"ended": key.data, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _answer(
+    control: socket.socket,
+    entry: Callable[..., Any],
+    children: dict[int, int],
+    selector: selectors.BaseSelector,
+) -> bool:
+    line, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
+    if not line:
+        return False
+    # One request at a time is under way, so one read is one line.
+    request = json.loads(line)
+    if "kill" in request:
+        if request["kill"] in children:
+            os.kill(request["kill"], signal.SIGKILL)
+        return True
+    pid = os.fork()
+    if pid == 0:
+        selector.close()
+        control.close()
+        _work(socket.socket(fileno=descriptors[0]), entry, request)
+    os.close(descriptors[0])
+    watched = os.pidfd_open(pid)
+    children[pid] = watched
+    selector.register(watched, selectors.EVENT_READ, data=pid)
+    _tell(control, {"started": pid})
+    return True
+
+
+def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+    try:
+        control.sendall(json.dumps(message).encode() + b"\n")
+    except BrokenPipeError:
+        # The scan is gone; the next read says so.
+        return
+
+
+def _load(entry: str) -> Callable[..., Any]:
+    module, _, name = entry.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent ends (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _work(channel: socket.socket, entry: Callable[..., Any], request: dict[str, Any]) -> None:
+    """The life of a worker: one task after another, each within its limits. Never returns."""
+    _die_with_parent(request["parent"])
+    from screener.examine import ExamineSettings
+
+    values = request["settings"]
+    limits = Limits(**values.pop("limits"))
+    age_range = values.pop("age_range")
+    settings = ExamineSettings(
+        limits=limits, age_range=tuple(age_range) if age_range else None, **values
+    )
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    held = _held_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (held + limits.memory_bytes, resource.RLIM_INFINITY))
+    buffer = bytearray()
+    while True:
+        while (message := split(buffer)) is None:
+            received = channel.recv(65536)
+            if not received:
+                os._exit(0)
+            buffer += received
+        content, path = message
+        _limit_cpu(limits.cpu_s)
+        result = entry(
+            path,
+            settings,
+            content["known_sha256"],
+            lambda header: channel.sendall(pack_result(header, final=False)),
+        )
+        channel.sendall(_packed(result))
+
+
+def _packed(result: Any) -> bytes:
+    try:
+        return pack_result(result, final=True)
+    except MemoryError:
+        from screener.domain import ReasonCode, Rejection
+
+        failed = Examined(None, "", None, Rejection(ReasonCode.OUT_OF_MEMORY))
+        return pack_result(failed, final=True)
+
+
+def _held_bytes() -> int:
+    """The address space that the worker was born with: libraries, not the file's."""
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        return int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _limit_cpu(seconds: float) -> None:
+    """SIGXCPU so many seconds of processor time from now; whole seconds, rounded up."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(usage.ru_utime + usage.ru_stime + seconds + 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()
