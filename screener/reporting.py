@@ -113,7 +113,9 @@ def _report(night: Night, store: ReportStore) -> Report:
 def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dict[str, Any]:
     """A function that writes rows to a text stream and returns their number, for each file."""
     settings = night.settings
-    key = read_key(night.state) if settings.identifiers == "pseudonym" else b""
+    key = b""
+    if settings.identifiers == "pseudonym":
+        key = read_key(out.with_name(f"{out.name}.key"), out)
 
     def triage_rows() -> Iterator[Mapping[str, Any]]:
         rank = 0
