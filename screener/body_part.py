@@ -23,7 +23,7 @@ class BodyPart(StrEnum):
 
 
 _UNSTATED = frozenset(
-    ("", "UNKNOWN", "UNSPECIFIED", "OTHER", "NONE", "NA", "N", "UNDEFINED", "DEFAULT", "MISC",
+    ("", "UNKNOWN", "UNSPECIFIED", "OTHER", "NONE", "NA", "N", "A", "UNDEFINED", "DEFAULT", "MISC",
      "SONSTIGES", "ANDERE", "AUTRE", "OTRO", "ALTRO", "STANDARD", "GENERAL", "NULL", "XX", "XXX")
 )  # fmt: skip
 

@@ -86,7 +86,10 @@ def read_instance(content: memoryview, limits: Limits) -> DicomFile:
     if _DICOMDIR in (sop_class_uid, meta.uid(Tag.MEDIA_STORAGE_SOP_CLASS_UID)):
         raise FileRejected(ReasonCode.DICOMDIR)
     if not sop_class_uid:
-        fault = header.fault or Rejection(ReasonCode.MALFORMED, "no SOP class")
+        # A file that ends before the place of the SOP class looks whole, and is cut.
+        cut = header.last_tag < Tag.SOP_CLASS_UID
+        code = ReasonCode.TRUNCATED if cut else ReasonCode.MALFORMED
+        fault = header.fault or Rejection(code, "no SOP class")
         raise FileRejected(fault.code, fault.detail)
     instance = _fill(header, sop_class_uid)
     return DicomFile(instance, elements, header.content, header.pixels, header.fault)

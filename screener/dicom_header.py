@@ -45,9 +45,7 @@ _DISORDER_LIMIT = 16
 # No value that is read here is longer, but for tables and sequences: a length that swallowed more.
 _VALUE_LIMIT = 1 << 16
 _TABLE_LIMIT = 1 << 24
-_TABLES = frozenset({0x00283000, 0x00283010, 0x00283006, 0x7FE00001}) | frozenset(
-    range(0x00281201, 0x00281224)
-)
+_TABLES = {0x00283000, 0x00283010, 0x00281201, 0x00281202, 0x00281203, 0x7FE00001}
 _INFLATE_STEP = 1 << 20
 # pydicom logs what it warns of, and its words may hold patient data.
 logging.getLogger("pydicom").addFilter(lambda _record: False)
@@ -73,6 +71,7 @@ class Header:
         transfer_syntax_uid: As stated, else as guessed from the first element.
         pixels: None where no pixel data was reached.
         fault: What ended the reading before its time.
+        last_tag: Of the last element seen, wanted or not; -1 where there was none.
         warnings: What the reading noticed.
     """
 
@@ -82,6 +81,7 @@ class Header:
     transfer_syntax_uid: str = ""
     pixels: PixelElement | None = None
     fault: Rejection | None = None
+    last_tag: int = -1
     warnings: set[Warn] = field(default_factory=set)
 
 
@@ -121,6 +121,7 @@ def read_header(content: memoryview, limits: Limits, wanted: Iterable[int]) -> H
         syntax,
         reader.pixels,
         fault or reader.fault,
+        reader.last_tag,
         warned,
     )
 
@@ -226,18 +227,18 @@ class _Reader:
         self.pixels: PixelElement | None = None
         self.fault: Rejection | None = None
         self.disorder = 0
+        self.last_tag = -1
 
     def read(
         self, start: int, *, little: bool, implicit: bool, stop: Callable[[int], bool]
     ) -> dict[int, RawDataElement | DataElement]:
         """Read from `start` until `stop` says so for a tag, the end, or a fault."""
         self.stream.start(start)
-        self.fault, self.disorder = None, 0
-        previous = -1
+        self.fault, self.disorder, self.last_tag = None, 0, -1
         stopped = False
 
         def watch(tag: int, vr: str | None, length: int) -> bool:
-            nonlocal previous, stopped
+            nonlocal stopped
             value = self.stream.position
             if stop(tag):
                 if tag in _PIXEL_DATA:
@@ -245,8 +246,8 @@ class _Reader:
                 long_form = not implicit and vr in EXPLICIT_VR_LENGTH_32
                 self.position, stopped = value - (12 if long_form else 8), True
                 return True
-            self.disorder += tag <= previous
-            previous = tag
+            self.disorder += tag <= self.last_tag
+            self.last_tag = tag
             self.fault = self._check(tag, vr, length)
             return self.fault is not None
 
@@ -292,8 +293,7 @@ class _Reader:
 
     def _judge_end(self) -> None:
         """The elements ended without a stop: at the end of the file, or at a stray delimiter."""
-        size = len(self.stream.content)
-        if self.stream.position < size:
+        if self.stream.position < len(self.stream.content):
             self.fault = Rejection(ReasonCode.MALFORMED, "stray delimiter")
         elif self.stream.tail:
             self.fault = Rejection(ReasonCode.TRUNCATED, "header")
