@@ -1,0 +1,116 @@
+"""Sample cells -> stored values (PS3.5 8.1.1, PS3.3 C.7.6.3): sign, unused bits, colour.
+
+The last step of every decoder in `screener.decoding`, and the check of the header before the first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from screener.domain import ReasonCode
+from screener.errors import FileRejected
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from screener.domain import Limits, PixelDescription
+
+    Cells = NDArray[Any]
+
+MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
+
+
+def check_description(description: PixelDescription, limits: Limits) -> None:
+    """Refuse what no decoder should be asked for.
+
+    Bits Stored below Bits Allocated with a High Bit that is not one less was legal in old editions;
+    the current one is followed (PS3.3 C.7.6.3.1: High Bit = Bits Stored - 1), because a wrong guess
+    would be a wrong score.
+
+    Raises:
+        FileRejected: TOO_LARGE beyond the pixel budget, INVALID_PIXELS where the header
+            contradicts itself.
+    """
+    if description.rows < 1 or description.columns < 1:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "no rows or no columns")
+    if description.rows * description.columns > limits.pixels:
+        raise FileRejected(ReasonCode.TOO_LARGE, "more pixels than the limit")
+    if description.bits_allocated not in (8, 16, 32):
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "BitsAllocated is not 8, 16 or 32")
+    if not 1 <= description.bits_stored <= description.bits_allocated:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "BitsStored does not fit BitsAllocated")
+    if description.high_bit != description.bits_stored - 1:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "HighBit is not BitsStored - 1")
+    _check_samples(description)
+
+
+def _check_samples(description: PixelDescription) -> None:
+    if description.photometric_interpretation in COLOUR:
+        if description.samples_per_pixel != 3:
+            raise FileRejected(ReasonCode.INVALID_PIXELS, "colour without three samples")
+        if description.signed or description.bits_allocated > 16:
+            raise FileRejected(ReasonCode.INVALID_PIXELS, "colour with signed or 32 bit samples")
+    elif description.photometric_interpretation not in MONOCHROME:
+        message = "a PhotometricInterpretation that no radiograph has"
+        raise FileRejected(ReasonCode.INVALID_PIXELS, message)
+    elif description.samples_per_pixel != 1:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "monochrome with more than one sample")
+
+
+def cells_to_values(cells: Cells, bits: int, *, signed: bool) -> Cells:
+    """Give cells their sign and clear the bits above the lowest `bits`, copying only if needed.
+
+    Those bits may hold an overlay (PS3.5 8.1.2, retired) or a sign that was not extended.
+
+    Args:
+        cells: any shape, unsigned, of native byte order.
+        bits: how many low bits are the value; at least the cell's width means all.
+        signed: True for two's complement.
+    """
+    width = cells.dtype.itemsize * 8
+    values = cells.view(f"i{cells.dtype.itemsize}") if signed else cells
+    if bits >= width or not cells.size:
+        return values
+    if not signed:
+        mask = (1 << bits) - 1
+        return values & cells.dtype.type(mask) if int(values.max()) > mask else values
+    half = 1 << (bits - 1)
+    if -half <= int(values.min()) and int(values.max()) < half:
+        return values
+    return (values << (width - bits)) >> (width - bits)
+
+
+def ybr_to_rgb(values: Cells, bits: int) -> Cells:
+    """YBR_FULL to RGB (PS3.3 C.7.6.3.1.2), rounded and clipped.
+
+    Args:
+        values: (rows, columns, 3) unsigned.
+        bits: the values' range is 2**bits.
+    """
+    top, middle = (1 << bits) - 1, float(1 << (bits - 1))
+    luminance = values[..., 0].astype(np.float32)
+    blue = values[..., 1] - np.float32(middle)
+    red = values[..., 2] - np.float32(middle)
+    rgb = np.stack(
+        (
+            luminance + np.float32(1.402) * red,
+            luminance - np.float32(0.344136) * blue - np.float32(0.714136) * red,
+            luminance + np.float32(1.772) * blue,
+        ),
+        axis=-1,
+    )
+    clipped: Cells = np.clip(np.rint(rgb), 0, top).astype(values.dtype)
+    return clipped
+
+
+def unpack_422(cells: Cells, rows: int, columns: int) -> Cells:
+    """Native YBR_FULL_422, Y Y Cb Cr for two pixels (PS3.3 C.7.6.3.1.2), to (rows, columns, 3)."""
+    pairs = cells.reshape(rows, columns // 2, 4)
+    full = np.empty((rows, columns // 2, 2, 3), cells.dtype)
+    full[..., 0] = pairs[..., :2]
+    full[..., 1] = pairs[..., 2, None]
+    full[..., 2] = pairs[..., 3, None]
+    return full.reshape(rows, columns, 3)
