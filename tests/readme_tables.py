@@ -1,4 +1,4 @@
-"""The tables of the README, written from the code: `python tests/readme_tables.py` renews them."""
+"""The tables of the README, written from the code: `python -m tests.readme_tables` renews them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from readme_tables import README, renewed
 from typer.main import get_command
 
 from screener.cli import app
@@ -21,6 +20,7 @@ from screener.errors import (
 )
 from screener.settings import load_settings
 from screener.site_template import cron_line, systemd_units
+from tests.readme_tables import README, renewed
 
 TEXT = README.read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def test_its_tables_are_those_of_the_code() -> None:
-    assert renewed(TEXT) == TEXT, "run `python tests/readme_tables.py`"
+    assert renewed(TEXT) == TEXT, "run `python -m tests.readme_tables`"
 
 
 def test_it_lists_the_exit_code_of_every_error() -> None:

@@ -1,0 +1,351 @@
+"""The command line as a user meets it: help, mistakes, exit codes, the last line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from screener import __version__
+from screener.cli import app, main
+from screener.console import printable
+from screener.settings import Settings
+from tests.conftest import Run
+
+TINY = Path(__file__).parent / "data" / "tiny.onnx"
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: str | os.PathLike[str]) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["screener", *map(os.fspath, arguments)])
+        monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code if isinstance(ended.value.code, int) else 0, out, err
+
+    return run
+
+
+def _commands() -> dict[str, object]:
+    found: dict[str, object] = {}
+
+    def collect(name: str, command: object) -> None:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            found[name.strip()] = command
+            return
+        for each, child in inner.items():
+            collect(f"{name} {each}", child)
+
+    collect("", get_command(app))
+    return found
+
+
+@pytest.mark.parametrize("name", _commands())
+def test_every_help_has_an_example_that_parses(name: str, call: Call) -> None:
+    code, out, _ = call(*name.split(), "--help")
+    assert code == 0
+    example = re.search(r"Example: (screener .*?)\n\n", out, flags=re.DOTALL)
+    assert example is not None
+    words = shlex.split(" ".join(example[1].split()))[1:]
+    assert words[: len(name.split())] == name.split()
+    command = _commands()[name]
+    with command.make_context(name, words[len(name.split()) :]):  # type: ignore[attr-defined]
+        pass
+
+
+def test_help_answers_at_once() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "screener", "--help"], check=True, stdout=subprocess.DEVNULL
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, because the machine may be busy with other tests.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == (0, f"screener {__version__}\n", "")
+
+
+def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
+    options = {each.name for each in _commands()["scan"].params}  # type: ignore[attr-defined]
+    only_in_site_file = {
+        "exclude",
+        "keep_days",
+        "limits",
+        "min_paths",
+        "output",
+        "priority",
+        "report",
+        "rescreen",
+        "sentinel",
+        "threshold_model_sha256",
+        "worklist",
+    }
+    settings = {each.name for each in dataclasses.fields(Settings)}
+    assert settings - only_in_site_file == options - {"paths", "out", "config"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "mend"),
+    [
+        ("scn x", "Did you mean 'scan'?", "`screener --help`"),
+        ("scan x --outt y", "--outt (Possible options: ", "`screener scan --help`"),
+        ("scan", "Missing argument 'PATH...'", "`screener scan --help`"),
+        ("scan x", "Missing option '--out'", "`screener scan --help`"),
+        ("scan x --out y --device gpu", "'gpu' is not one of 'auto', 'cpu'", "scan --help"),
+        ("scan x --out y --workers many", "'many'", "`screener scan --help`"),
+        ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", ""),
+        ("scan x --out y --threshold .2 --operating-point a", "both an operating point", "leave"),
+        ("scan x --out y --config none.toml", "'none.toml' cannot be read", "screener init"),
+        ("model shw", "Did you mean 'show'?", "--help"),
+        ("model show none.onnx", "no such model: 'none.onnx'", "--model"),
+    ],
+)
+def test_wrong_usage_ends_with_2_in_three_parts_and_writes_nothing(
+    arguments: str,
+    what: str,
+    mend: str,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments.split())
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert what in err.splitlines()[0]
+    assert mend in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_key_of_the_site_file_is_named(call: Call, tmp_path: Path) -> None:
+    config = tmp_path / "site.toml"
+    config.write_text("wrokers = 2\n", encoding="utf-8")
+    code, _, err = call("scan", tmp_path, "--out", tmp_path / "out", "--config", config)
+    assert code == 2
+    assert "unknown key 'wrokers'" in err
+    assert "help: did you mean 'workers'?" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train x --out y"])
+def test_without_torch_a_command_says_which_extra(
+    command: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the import system itself keeps for a module that must not be found.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = call(*command.split())
+    assert code == 2
+    assert "needs torch" in err
+    assert "pip install 'screener[train]'" in err
+
+
+def test_a_bug_is_named_by_its_place_without_the_words_of_the_exception(run_screener: Run) -> None:
+    code = (
+        "import sys, screener.cli as cli\n"
+        "def broken(*a, **k): raise ValueError('SMITH^JOHN')\n"
+        "import screener.settings; screener.settings.load_settings = broken\n"
+        "sys.argv = ['screener', 'scan', 'x', '--out', 'y', *sys.argv[1:]]\n"
+        "cli.main()\n"
+    )
+    quiet, loud = (
+        subprocess.run(
+            [sys.executable, "-c", code, *more], capture_output=True, text=True, check=False
+        )
+        for more in ([], ["--traceback"])
+    )
+    assert quiet.returncode == loud.returncode == 1
+    assert quiet.stderr.startswith("error: a bug: ValueError in cli.py, line ")
+    assert "SMITH" not in quiet.stderr
+    assert "Traceback" in loud.stderr
+
+
+def test_traceback_may_stand_anywhere(call: Call, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="no such model"):
+        call("model", "show", tmp_path / "none", "--traceback")
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(call: Call) -> None:
+    _, _, err = call("model", "show", "a\x1b[31m\nb")
+    assert "\x1b" not in err
+    assert err.count("\n") == 2
+    assert printable("a\x1b\x07\u2028ü\udcff") == "a\\x1b\\x07\\u2028ü\\udcff"
+
+
+def test_init_writes_a_site_file_that_is_read_and_overwrites_nothing(
+    call: Call, tmp_path: Path
+) -> None:
+    config = tmp_path / "site.toml"
+    code, out, _ = call("init", config, "--systemd", tmp_path)
+    assert code == 0
+    assert "systemctl" in out
+    text = config.read_text(encoding="utf-8")
+    keys = set(re.findall(r"^#(\w+) = ", text, flags=re.MULTILINE))
+    assert {each.name for each in dataclasses.fields(Settings)} <= keys | set(
+        re.findall(r"^\[(\w+)\]", text, flags=re.MULTILINE)
+    )
+    code, _, err = call("init", config)
+    assert code == 2
+    assert "is there already" in err
+    assert config.read_text(encoding="utf-8") == text
+
+
+def test_every_line_that_init_writes_can_be_put_in_force(call: Call, tmp_path: Path) -> None:
+    from screener.settings import load_settings
+
+    config = tmp_path / "site.toml"
+    call("init", config)
+    text = re.sub(r"^#(\w+ = )", r"\1", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = text.replace('threshold_model_sha256 = ""', 'threshold_model_sha256 = "ab"')
+    config.write_text(text, encoding="utf-8")
+    given = {"model", "threshold", "threshold_model_sha256", "state", "log", "priority", "worklist"}
+    read, default = load_settings(config), Settings()
+    for field in dataclasses.fields(Settings):
+        if field.name not in given:
+            assert getattr(read, field.name) == getattr(default, field.name)
+
+
+def test_the_units_of_init_are_good_systemd(call: Call, tmp_path: Path) -> None:
+    verify = "/usr/bin/systemd-analyze"
+    if not Path(verify).exists():
+        pytest.skip("systemd-analyze is not installed")
+    call("init", tmp_path / "site.toml", "--systemd", tmp_path)
+    service = tmp_path / "screener.service"
+    # The program need not be where this test runs.
+    service.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", service.read_text()))
+    done = subprocess.run(
+        [verify, "verify", service, tmp_path / "screener.timer"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_model_show_and_verify_read_a_bundle(call: Call) -> None:
+    code, out, _ = call("model", "show", TINY)
+    assert code == 0
+    assert "operating points per image" in out
+    code, out, _ = call("model", "verify", TINY)
+    assert code == 0
+    assert "passes" in out.splitlines()[-1]
+    assert "fails" not in out
+
+
+def test_a_model_that_was_changed_is_refused(call: Call, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    content = bytearray(TINY.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    broken.write_bytes(content)
+    assert call("model", "verify", broken)[0] == 2
+
+
+def _folder(tmp_path: Path) -> Path:
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / "notes.txt").write_text("no image", encoding="utf-8")
+    (studies / "empty").touch()
+    return studies
+
+
+def test_a_scan_ends_with_one_line_that_adds_up(run_screener: Run, tmp_path: Path) -> None:
+    studies = _folder(tmp_path)
+    log = tmp_path / "log.jsonl"
+    done = run_screener("scan", studies, "--out", "out", "--model", TINY, "--log", log)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("2 paths = 0 SCORED + 0 INELIGIBLE + 0 FAILED + 2 NOT_AN_IMAGE; ")
+    assert last.endswith(str(tmp_path / "out" / "triage.csv"))
+    assert "\x1b" not in done.stdout + done.stderr
+    events = [json.loads(line) for line in log.read_text(encoding="ascii").splitlines()]
+    assert events[0]["event"] == "scan_started"
+    assert events[-1]["event"] == "scan_finished"
+    assert events[-1]["exit_code"] == 0
+    assert str(tmp_path) not in log.read_text(encoding="ascii")
+    run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert run["paths"] == 2
+
+
+def test_quiet_prints_the_last_line_alone(run_screener: Run, tmp_path: Path) -> None:
+    studies = _folder(tmp_path)
+    done = run_screener("scan", studies, "--out", "out", "--model", TINY, "--quiet")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (("scan", "none", "--out", "out"), 4, "no such file or folder"),
+        (("scan", "hollow", "--out", "out"), 4, "hollow"),
+        (("scan", "studies", "--out", "out", "--require-gpu"), 5, "a GPU is required"),
+        (("scan", "studies", "--out", "studies/notes.txt/out"), 1, "cannot be made"),
+        (("scan", "studies", "--out", "out", "--model", "studies/notes.txt"), 2, "model"),
+        (("scan", "studies", "--out", "out", "--operating-point", "n"), 2, "operating point"),
+        (("scan", "studies", "--out", "out", "--since", "n"), 2, "no published run 'n'"),
+        (("scan", "studies", "--out", "out", "--log", "none/log"), 2, "cannot be written"),
+    ],
+)
+def test_each_way_to_fail_has_its_code(
+    arguments: tuple[str, ...], code: int, what: str, run_screener: Run, tmp_path: Path
+) -> None:
+    _folder(tmp_path)
+    (tmp_path / "hollow").mkdir()
+    if "--model" not in arguments:
+        arguments = (*arguments, "--model", str(TINY))
+    if code == 5 and Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has a GPU")
+    done = run_screener(*arguments)
+    assert done.returncode == code, done.stderr
+    assert what in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "triage.csv").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_scan_with_its_code_and_keeps_what_was_done(
+    number: signal.Signals, run_screener: Run, tmp_path: Path
+) -> None:
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    for i in range(20_000):
+        (studies / f"{i:05d}.txt").write_text(str(i), encoding="ascii")
+    command = [sys.executable, "-m", "screener", "scan", studies, "--out", tmp_path / "out"]
+    with subprocess.Popen(
+        [*map(str, command), "--model", str(TINY)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        state = tmp_path / "out" / "state.sqlite"
+        deadline = time.monotonic() + 30
+        while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, (out, err)
+    assert "what was done is kept" in err
+    again = run_screener("scan", studies, "--out", "out", "--model", TINY)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-1].startswith("20000 paths = ")
