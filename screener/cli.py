@@ -214,6 +214,7 @@ def scan(
 
 
 app.command()(cli_models.train)
+app.command()(cli_models.evaluate)
 app.add_typer(cli_models.model)
 app.command()(cli_site.doctor)
 app.command()(cli_site.init)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import typer
 
-from screener.console import print_table, tell
+from screener.console import note, print_table, tell
 from screener.errors import UsageError
 
 model = typer.Typer(
@@ -69,6 +69,76 @@ def train(
         data, out, Recipe(RECIPES[name], weights=weights, seed=seed), device=device
     )
     tell(f"checkpoint {checkpoint}")
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A bundle or checkpoint, or the word shipped.")
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled films, as for train.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Metrics, plots and report go here.")
+    ],
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|all",
+            help="Where DATA is what the model was trained on: which part is measured.",
+        ),
+    ] = "test",
+    group_by: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="COLUMN", help="Measure the groups of this column apart; repeatable."),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="As for scan.")
+    ] = "auto",
+) -> None:
+    """Measure a model on labelled radiographs.
+
+    Films are read as scan reads them; one that is turned away counts as missed. Writes
+    metrics.json, predictions.csv, plots and a report. Needs the extra evaluate, and no torch for an
+    ONNX model.
+
+    Example: screener evaluate shipped films.csv --out measured
+    """
+    require_extra("evaluate", "sklearn", "matplotlib", "jinja2")
+    from export.evaluate import evaluate as run_evaluation
+
+    found = run_evaluation(
+        None if model == "shipped" else Path(model),
+        data,
+        out,
+        split=None if split == "all" else split,
+        group_by=group_by,
+        device=device,
+        tell=note,
+    )
+    points = [
+        (
+            point["name"],
+            _figure(point["threshold"]),
+            _estimate(point["sensitivity"]),
+            _estimate(point["specificity"]),
+        )
+        for point in found["operating_points"]
+    ]
+    print_table(("operating point", "threshold", "sensitivity", "specificity"), points)
+    counts = found["counts"]
+    tell(
+        f"{counts['images']} images, {counts['positive']} positive, {counts['scored']} scored; "
+        f"AUC {_estimate(found['auc'])}; {out / 'metrics.json'}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _estimate(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return "not measured"
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
 Bundle = Annotated[
