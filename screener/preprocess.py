@@ -10,6 +10,7 @@ wrong score of all: any change of what it returns needs a new `PREPROCESSING` ve
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Plane = NDArray[np.float32]
 
 SIZE = 224
+Extent = tuple[float, float, float, float]
 PREPROCESSING: dict[str, str | int] = {
     "version": 1,
     "geometry": "stretch",
@@ -33,6 +35,7 @@ PREPROCESSING: dict[str, str | int] = {
     "size": SIZE,
 }
 PERCENTILES = (0.5, 99.5)
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ class Presented:
 
 
 def preprocess(
-    stored: NDArray[np.generic], display: Display, valid: NDArray[np.bool_] | None = None
+    stored: NDArray[np.generic],
+    display: Display,
+    valid: NDArray[np.bool_] | None = None,
+    extent: Extent | None = None,
 ) -> Presented:
     """Make model input of one grey image.
 
@@ -94,10 +100,14 @@ def preprocess(
         stored: (rows, columns) of any integer or float type, as decoded.
         display: The transformations that the header states.
         valid: False where the pixel is padding; None where all are valid.
+        extent: Where the film's edges lie in an image that was decoded at a reduced size: top,
+            left, bottom, right in its pixels; None where they are those of the array.
 
     Raises:
         FileRejected: INVALID_PIXELS where the valid pixels are constant, too few or not finite.
     """
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "pixels that are not finite")
     values: NDArray[np.generic] = stored
     linear = display.modality_lut is None
     if display.modality_lut is not None:
@@ -110,9 +120,9 @@ def preprocess(
         before_voi = values
         windowed = apply_lut(values, display.voi)
         if windowed.min() < windowed.max():
-            return _finish(*shrink(windowed, valid), display.invert, "VOI_LUT", fell_back=False)
+            return _finish(*shrink(windowed, valid, extent), display.invert, "VOI_LUT", fell_back=False)
         values = before_voi
-    shrunk, weight = shrink(values, valid)
+    shrunk, weight = shrink(values, valid, extent)
     if linear:
         shrunk = shrunk * np.float32(display.slope) + np.float32(display.intercept)
     if not isinstance(display.voi, Window):
@@ -120,14 +130,16 @@ def preprocess(
         source = "PERCENTILES" if fell_back else "NONE"
         return _finish(shrunk, weight, display.invert, source, fell_back=fell_back)
     windowed_small = apply_window(shrunk, display.voi)
-    if _spread(windowed_small, weight) > 0:
+    if _spread(windowed_small, weight) > ROUNDING:
         source = f"WINDOW_{display.voi.function}"
         return _finish(windowed_small, weight, display.invert, source, fell_back=False)
     return _finish(shrunk, weight, display.invert, "PERCENTILES", fell_back=True)
 
 
 def shrink(
-    image: NDArray[np.generic], valid: NDArray[np.bool_] | None
+    image: NDArray[np.generic],
+    valid: NDArray[np.bool_] | None,
+    extent: Extent | None = None,
 ) -> tuple[Plane, NDArray[np.bool_] | None]:
     """Resize to (224, 224) by area; padding has no weight, so it never bleeds into the film.
 
@@ -135,29 +147,50 @@ def shrink(
         The float32 image and, where there was padding, where any valid pixel fell.
     """
     if valid is None or valid.all():
-        return resize(np.asarray(image, dtype=np.float32)), None
-    weight = resize(valid.astype(np.float32))
-    total = resize(np.where(valid, image, 0).astype(np.float32))
+        return resize(image, extent), None
+    weight = resize(valid.astype(np.float32), extent)
+    total = resize(np.where(valid, image, 0).astype(np.float32), extent)
     seen = weight > 1e-3
     return np.where(seen, total / np.where(seen, weight, 1), 0).astype(np.float32), seen
 
 
-def resize(plane: Plane, size: int = SIZE) -> Plane:
-    """Stretch to (size, size): the mean over each target pixel's area, bilinear where it enlarges.
+def resize(plane: NDArray[np.generic], extent: Extent | None = None) -> Plane:
+    """Stretch to (224, 224): the mean over each target pixel's area, bilinear where it enlarges.
+
+    Pixels that a target pixel covers in part count in part, so a film and the same film decoded at
+    half the size agree.
 
     Args:
-        plane: float32 (rows, columns).
+        plane: (rows, columns), integers or float32.
+        extent: The part that is the film (top, left, bottom, right); None for all of it.
     """
     rows, columns = plane.shape
-    if (rows, columns) == (size, size):
-        return plane
-    image = Image.fromarray(np.ascontiguousarray(plane))
-    image = image.resize((columns, size), _filter(rows, size))
-    return np.asarray(image.resize((size, size), _filter(columns, size)), dtype=np.float32)
+    top, left, bottom, right = extent or (0.0, 0.0, float(rows), float(columns))
+    if (top, left, bottom, right) == (0, 0, SIZE, SIZE) and plane.shape == (SIZE, SIZE):
+        return plane.astype(np.float32)
+    down = _stretch_rows(plane, top, bottom)
+    return np.ascontiguousarray(_stretch_rows(np.ascontiguousarray(down.T), left, right).T)
 
 
-def _filter(length: int, size: int) -> Image.Resampling:
-    return Image.Resampling.BOX if length >= size else Image.Resampling.BILINEAR
+def _stretch_rows(plane: NDArray[np.generic], top: float, bottom: float) -> Plane:
+    """The rows from `top` to `bottom` as 224: (rows, columns) -> (224, columns)."""
+    rows, columns = plane.shape
+    if bottom - top < SIZE:
+        image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+        box = (0, top, columns, bottom)
+        stretched = image.resize((columns, SIZE), Image.Resampling.BILINEAR, box=box)
+        return np.asarray(stretched, dtype=np.float32)
+    edges = np.linspace(top, bottom, SIZE + 1)
+    whole = np.floor(edges).astype(np.int64)
+    part = (edges - whole).astype(np.float32)[:, None]
+    sums = np.empty((SIZE, columns), np.float32)
+    for target, (first, end) in enumerate(itertools.pairwise(whole)):
+        # A sum over rows runs along memory: 15 times as fast as `reduceat` does it.
+        np.add.reduce(plane[first:end], axis=0, dtype=np.float32, out=sums[target])
+    # Each edge row belongs to the target rows on both sides by the part that lies in each.
+    cut = plane[np.minimum(whole, rows - 1)].astype(np.float32) * part
+    means: Plane = (sums - cut[:-1] + cut[1:]) / np.float32((bottom - top) / SIZE)
+    return means
 
 
 def apply_lut(values: NDArray[np.generic], lut: Lut) -> NDArray[np.uint16]:
@@ -194,11 +227,12 @@ def _finish(
 ) -> Presented:
     inside = plane if weight is None else plane[weight]
     if inside.size < SIZE or not np.isfinite(inside).all():
-        raise FileRejected(ReasonCode.INVALID_PIXELS, "too few valid or finite pixels")
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "too few valid pixels")
     if invert:
         plane, inside = -plane, -inside
     low, high = (float(value) for value in np.percentile(inside, PERCENTILES))
-    if not high > low:
+    # Averages of equal values differ by rounding; stretched to [0, 1] that would be a picture.
+    if not high - low > ROUNDING * max(abs(low), abs(high)):
         raise FileRejected(ReasonCode.INVALID_PIXELS, "constant pixels")
     pixels = np.clip((plane - low) / (high - low), 0, 1).astype(np.float32)
     if weight is not None:

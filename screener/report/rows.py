@@ -218,11 +218,11 @@ def _facts(image: Row) -> ImageFacts:
         tuple(json.loads(image["scores"])) if image["outcome"] == "SCORED" else (),
         image["sop_instance_uid"] or "",
         display_path(image["path"]),
-        other_body_part=join_body_parts(
+        other_body_part=BodyPart.OTHER
+        is join_body_parts(
             judge_body_part(image["body_part_examined"] or ""),
             judge_body_part(image["anatomic_region"] or ""),
-        )
-        is BodyPart.OTHER,
+        ),
     )
 
 
