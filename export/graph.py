@@ -36,6 +36,14 @@ class Graph:
         self._initializers: dict[str, TensorProto] = {}
         self._outputs: list[onnx.ValueInfoProto] = []
 
+    @classmethod
+    def over(cls, model: ModelProto) -> Graph:
+        """Go on building on a finished model; its outputs become plain values."""
+        graph = cls()
+        graph._nodes = list(model.graph.node)
+        graph._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        return graph
+
     def op(self, kind: str, *inputs: str, name: str, **attributes: Any) -> str:
         """Add a node with one output, which is called as the node."""
         self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
