@@ -316,8 +316,8 @@ def strace(*options: str, out: Path) -> subprocess.CompletedProcess[bytes]:
     copy = out.parent / "program"
     if not copy.exists():
         (copy / "screener").mkdir(parents=True)
-        for module in (ROOT / "screener").glob("*.py"):
-            shutil.copy(module, copy / "screener")
+        for module in ("__init__", "domain", "durable", "errors", "manifest", "publication"):
+            shutil.copy(ROOT / "screener" / f"{module}.py", copy / "screener")
         compileall.compile_dir(copy, quiet=1)
     program = [sys.executable, "-I", "-S", "-B", "-c", DRIVER, str(copy), str(out)]
     return subprocess.run(
