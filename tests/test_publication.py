@@ -316,7 +316,8 @@ def strace(*options: str, out: Path) -> subprocess.CompletedProcess[bytes]:
     copy = out.parent / "program"
     if not copy.exists():
         (copy / "screener").mkdir(parents=True)
-        for module in ("__init__", "domain", "durable", "errors", "manifest", "publication"):
+        (copy / "screener" / "__init__.py").touch()
+        for module in ("domain", "durable", "errors", "manifest", "publication"):
             shutil.copy(ROOT / "screener" / f"{module}.py", copy / "screener")
         compileall.compile_dir(copy, quiet=1)
     program = [sys.executable, "-I", "-S", "-B", "-c", DRIVER, str(copy), str(out)]
