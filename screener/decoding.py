@@ -74,7 +74,7 @@ class Decoder:
 
 _NATIVE = "numpy"
 _RLE = "imagecodecs/imcd"
-_BASELINE = "pillow/libjpeg-turbo"
+JPEG_LIBRARY = "pillow/libjpeg-turbo"
 _JPEG = "imagecodecs/libjpeg-turbo"
 _JPEG_LS = "imagecodecs/charls"
 _JPEG_2000 = "pillow/openjpeg"
@@ -84,7 +84,9 @@ _VERSION_NAMES = {
     _JPEG: "jpeg8_version",
     _JPEG_LS: "jpegls_version",
     IMAGECODECS_OPENJPEG: "jpeg2k_version",
-    _BASELINE: "libjpeg_turbo",
+    "imagecodecs/libpng": "png_version",
+    "imagecodecs/libtiff": "tiff_version",
+    JPEG_LIBRARY: "libjpeg_turbo",
     _JPEG_2000: "jpg_2000",
 }
 
@@ -95,7 +97,7 @@ DECODERS: dict[str, Decoder] = {
     "1.2.840.10008.1.2.2": Decoder("Explicit VR Big Endian", _NATIVE, frames.decode_native),
     "1.2.840.10008.1.2.5": Decoder("RLE Lossless", _RLE, frames.decode_rle),
     "1.2.840.10008.1.2.4.50": Decoder(
-        "JPEG Baseline", _BASELINE, frames.decode_baseline, lossless=False
+        "JPEG Baseline", JPEG_LIBRARY, frames.decode_baseline, lossless=False
     ),
     "1.2.840.10008.1.2.4.51": Decoder(
         "JPEG Extended 12-bit", _JPEG, frames.decode_extended, lossless=False
@@ -142,7 +144,7 @@ def decode_frame(
             # An overlay in the high bits survives no averaging.
             decoded = decoder.decode(frame, description, True)
         values = _stored_values(decoded, description, lossless=decoder.lossless)
-        name = _with_version(decoded.library or decoder.library)
+        name = with_version(decoded.library or decoder.library)
     except ImportError:
         message = "the decoder is not installed"
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX, message) from None
@@ -153,7 +155,7 @@ def decode_frame(
 
 
 @cache
-def _with_version(library: str) -> str:
+def with_version(library: str) -> str:
     """As it stands in the report: "imagecodecs/charls 2.4.3"."""
     if library == _NATIVE:
         return f"{library} {np.__version__}"
@@ -205,7 +207,7 @@ def decoders() -> list[DecoderStatus]:
     statuses = []
     for uid, decoder in DECODERS.items():
         works = _reproduces_sample(uid)
-        version = _with_version(decoder.library).partition(" ")[2] if works else ""
+        version = with_version(decoder.library).partition(" ")[2] if works else ""
         mend = "" if works else MEND
         statuses.append(DecoderStatus(uid, decoder.name, decoder.library, version, works, mend))
     return statuses
