@@ -218,6 +218,7 @@ app.command()(cli_models.evaluate)
 app.add_typer(cli_models.model)
 app.command()(cli_site.doctor)
 app.command()(cli_site.init)
+app.command()(cli_site.explain)
 
 _NOT_SETTINGS = frozenset({"paths", "out", "config"})
 

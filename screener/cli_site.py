@@ -101,3 +101,32 @@ def init(
     else:
         tell("copy both units to /etc/systemd/system, then:")
         tell("systemctl daemon-reload && systemctl enable --now screener.timer")
+
+
+def explain(
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The output folder of the nightly scan.")
+    ],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="UID, accession number, patient id, study key or path."
+        ),
+    ],
+    state: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="The ledger, where it is not in DIR."),
+    ] = None,
+) -> None:
+    """Tell everything that is known of one study.
+
+    Which rule decided, score and threshold, model, what was reported; of each image the tags that
+    were used, decoder, VOI, novelty, and where on the film the score comes from. It shows the
+    patient's identifiers, whatever the report does.
+
+    Example: screener explain /data/report 1.2.840.113619.2.1
+    """
+    from screener.explain import explain_study
+
+    for line in explain_study(out, study, state):
+        tell(line)

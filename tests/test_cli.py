@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -112,7 +113,11 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         ("scan", "Missing argument 'PATH...'", "`screener scan --help`"),
         ("scan x", "Missing option '--out'", "`screener scan --help`"),
         ("scan x --out y --device gpu", "'gpu' is not one of 'auto', 'cpu'", "scan --help"),
-        ("scan x --out y --workers many", "'many'", "`screener scan --help`"),
+        (
+            "scan x --out y --workers many",
+            "'--workers': Input should be a valid integer",
+            "`screener scan --help`",
+        ),
         ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", ""),
         ("scan x --out y --threshold .2 --operating-point a", "both an operating point", "leave"),
         ("scan x --out y --config none.toml", "'none.toml' cannot be read", "screener init"),
@@ -328,7 +333,7 @@ def test_a_signal_ends_a_scan_with_its_code_and_keeps_what_was_done(
 ) -> None:
     studies = tmp_path / "studies"
     studies.mkdir()
-    for i in range(20_000):
+    for i in range(5_000):
         (studies / f"{i:05d}.txt").write_text(str(i), encoding="ascii")
     command = [sys.executable, "-m", "screener", "scan", studies, "--out", tmp_path / "out"]
     with subprocess.Popen(
@@ -348,4 +353,34 @@ def test_a_signal_ends_a_scan_with_its_code_and_keeps_what_was_done(
     assert "what was done is kept" in err
     again = run_screener("scan", studies, "--out", "out", "--model", TINY)
     assert again.returncode == 0
-    assert again.stdout.splitlines()[-1].startswith("20000 paths = ")
+    assert again.stdout.splitlines()[-1].startswith("5000 paths = ")
+
+
+FILMS = Path(__file__).parent.parent / "sample_data" / "studies"
+
+
+def test_explain_tells_of_a_study_by_any_of_its_names(
+    run_screener: Run, call: Call, tmp_path: Path
+) -> None:
+    done = run_screener("scan", FILMS, "--out", "out", "--model", TINY)
+    assert done.returncode in {0, 3}, done.stderr
+    out = tmp_path / "out"
+    with (out / "triage.csv").open(encoding="utf-8", newline="") as stream:
+        row = next(each for each in csv.DictReader(stream) if each["score"] and each["patient_id"])
+    for name in ("study_instance_uid", "patient_id", "sop_instance_uid", "path", "study_key"):
+        code, told, err = call("explain", out, row[name])
+        assert code == 0, err
+        assert row["study_key"] in told
+        assert f"{row['triage']}: {row['reason']} ({row['reason_code']})" in told
+        assert f"{float(row['score']):.4f} of {row['finding']}" in told
+        assert "reported   as " + row["triage"] in told
+    code, _, err = call("explain", out, "9.9.9")
+    assert code == 2
+    assert "no study '9.9.9'" in err
+
+
+def test_explain_makes_no_state_where_there_is_none(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("explain", tmp_path, "1.2.3")
+    assert code == 2
+    assert "no state" in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,180 @@
+"""One study in words: what a radiologist asks the morning after, answered from the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from screener import __version__
+from screener.discovery import display_path
+from screener.domain import REASONS, WARNINGS, ReasonCode, Warn
+from screener.errors import UsageError
+from screener.ledger import Ledger
+from screener.report.rows import Report, verdicts
+from screener.report.store import ReportStore
+
+SHADES = " .:-=+*#%@"
+MOST = 20
+_NAMES = ("study_key", "study_instance_uid", "accession_number", "patient_id", "sop_instance_uid")
+
+
+def explain_study(out: Path, wanted: str, state: Path | None = None) -> Iterator[str]:
+    """Everything that is known of the studies that a name means, line by line.
+
+    Args:
+        out: The output folder of the scans.
+        wanted: A StudyInstanceUID, accession number, patient id, SOPInstanceUID, study key or path.
+        state: The ledger, where it is not in `out`.
+
+    Raises:
+        UsageError: no ledger there, or no such study in it.
+        RunError: the ledger cannot be read.
+    """
+    path = state or out / "state.sqlite"
+    if not path.is_file():
+        raise UsageError(
+            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
+        )
+    with Ledger(path) as ledger:
+        examples = _studies(ledger.db, wanted)
+        if not examples:
+            raise UsageError(
+                f"no study {wanted!r} in {str(path)!r}",
+                mend="name it by UID, accession number, patient id, study key or path",
+            )
+        for number, example in enumerate(examples[:MOST]):
+            if number:
+                yield ""
+            yield from _study(ledger, example)
+        if len(examples) > MOST:
+            yield f"and {len(examples) - MOST} studies more"
+
+
+def _studies(db: sqlite3.Connection, wanted: str) -> list[bytes]:
+    """A path of every study that is meant."""
+    condition = " OR ".join(f"{name} = ?" for name in _NAMES)
+    rows = db.execute(
+        f"SELECT min(path) FROM images WHERE study_key != '' AND ({condition} OR path = ?)"
+        " GROUP BY study_key ORDER BY study_key",
+        (*[wanted] * len(_NAMES), os.path.abspath(os.fsencode(wanted))),
+    )
+    return [row[0] for row in rows]
+
+
+def _study(ledger: Ledger, example: bytes) -> Iterator[str]:
+    store = ReportStore(ledger)
+    report = _report(ledger)
+    images = list(store.study_rows([example]))
+    for verdict in verdicts(store, iter(images), report):
+        row = verdict.row
+        yield f"Study {row['study_key']}"
+        yield from _fields(
+            ("patient", f"{row['patient_id']} {row['patient_name']}".strip()),
+            ("born, sex", f"{row['patient_birth_date']} {row['patient_sex']}".strip()),
+            ("accession", row["accession_number"]),
+            ("taken", f"{row['study_date']} {row['study_time']}".strip()),
+            ("triage", f"{row['triage']}: {row['reason']} ({row['reason_code']})"),
+            ("score", _score(row)),
+            ("model", f"{row['model']}, SHA-256 {row['model_sha256'][:12]}, {row['provider']}"),
+            ("warnings", _warnings(row["warnings"])),
+            ("reported", _reported(store, row["study_key"], row["patient_key"])),
+        )
+    for number, image in enumerate(images, 1):
+        yield f"Image {number} of {len(images)}: {display_path(image['path'])}"
+        yield from _image(image)
+
+
+def _report(ledger: Ledger) -> Report:
+    """What the last run judged by; a study that it did not judge keeps the points of its time."""
+    points = ledger.points()
+    bundles = ledger.bundles()
+    points_id = max(points)
+    sha256, _ = points[points_id]
+    return Report(
+        run_id="",
+        base_run=0,
+        findings=tuple(json.loads(bundles[sha256]["findings"])),
+        points_id=points_id,
+        points=points,
+        bundles=bundles,
+        model=bundles[sha256]["name"],
+        model_sha256=sha256,
+        provider="",
+        software_version=__version__,
+        priorities={},
+        baseline=False,
+    )
+
+
+def _score(row: dict[str, object]) -> str:
+    if row["score"] is None:
+        return ""
+    return (
+        f"{row['score']:.4f} of {row['finding']}, threshold {row['threshold']:.4f} "
+        f"(operating point {row['operating_point']}), on a scale of 0 to 1"
+    )
+
+
+def _reported(store: ReportStore, study_key: str, patient_key: str) -> str:
+    last = store.last_reported(study_key, patient_key, 2**62)
+    if last is None:
+        return "never"
+    priority = f"priority {last['priority']}" if last["priority"] else "no priority"
+    return f"as {last['triage']}, {priority}, first in run {last['run']}"
+
+
+def _image(image: sqlite3.Row) -> Iterator[str]:
+    code = image["reason_code"]
+    outcome = image["outcome"]
+    if code:
+        outcome += f": {REASONS[ReasonCode(code)][1]} ({code})"
+    size = f"{image['rows']} x {image['columns']}" if image["rows"] else ""
+    header = [image["modality"], image["view_position"], image["body_part_examined"]]
+    header += [image["photometric_interpretation"], size]
+    yield from _fields(
+        ("outcome", outcome),
+        ("detail", image["detail"]),
+        ("file", "gone" if image["gone"] else ""),
+        ("header", ", ".join(part for part in header if part)),
+        ("image UID", image["sop_instance_uid"] or ""),
+        ("syntax", image["transfer_syntax_uid"] or ""),
+        ("decoder", image["decoder"]),
+        ("VOI", image["voi_source"]),
+        ("halved", f"{image['levels_dropped']} times" if image["levels_dropped"] else ""),
+        ("warnings", _warnings(image["warnings"])),
+        ("SHA-256", image["sha256"]),
+    )
+    if image["scores"] is None:
+        return
+    logits = ", ".join(f"{logit:.3f}" for logit in json.loads(image["logits"]))
+    scores = ", ".join(f"{score:.4f}" for score in json.loads(image["scores"]))
+    yield from _fields(
+        ("score", f"{scores} (logit {logits})"),
+        ("novelty", f"{image['novelty']:.2f}; beyond 1.00 the model does not judge"),
+        ("scored", f"{image['scored_at']} on {image['provider']}"),
+    )
+    yield "  where the score comes from, as the film hangs (@ most):"
+    yield from _shaded(np.frombuffer(image["cam"], dtype="<f2").reshape(-1, 7, 7)[0])
+
+
+def _shaded(cam: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> Iterator[str]:
+    """A class activation map, float16 (7, 7), as seven lines of text."""
+    low, high = float(cam.min()), float(cam.max())
+    scale = (len(SHADES) - 1) / (high - low) if high > low else 0.0
+    for line in cam:
+        yield "    " + "".join(SHADES[round((float(cell) - low) * scale)] * 2 for cell in line)
+
+
+def _warnings(codes: str) -> str:
+    return "; ".join(f"{WARNINGS[Warn(code)]} ({code})" for code in codes.split(";") if code)
+
+
+def _fields(*fields: tuple[str, str]) -> Iterator[str]:
+    for name, value in fields:
+        if value:
+            yield f"  {name:<10} {value}"
