@@ -123,6 +123,7 @@ class Night:
     started: float = field(default_factory=time.monotonic)
     keys: count[int] = field(default_factory=count)
     number: int = 0
+    base_run: int = 0
     run_id: str = ""
     points_id: int = 0
     judge: str = ""
@@ -146,12 +147,15 @@ class Night:
     def examine_all(self, pool: WorkerPool, out: Path) -> None:
         """Walk the roots and bring the ledger up to date."""
         ledger, bundle = self.ledger, self.bundle
+        since = self.settings.since
+        base_run = ledger.run_number(since) if since else None
         self.points_id = ledger.register(
             bundle.sha256, bundle.name, bundle.card.findings, bundle.card.prevalence, self.points
         )
         self.number, self.run_id = ledger.start_run(
             f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256
         )
+        self.base_run = self.number - 1 if base_run is None else base_run
         self.judge = f"{__version__} {self.examine_settings!r}"
         ledger.commit()
         for task, result in pool.run(self._tasks(out)):

@@ -43,7 +43,7 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     from screener.night import RunSummary
 
     store = ReportStore(night.ledger)
-    report = _report(night, store)
+    report = _report(night)
     outcomes = store.counts(night.number)
     seen = sum(sum(codes.values()) for codes in outcomes.values())
     if seen != night.found:
@@ -90,13 +90,10 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     return summary
 
 
-def _report(night: Night, store: ReportStore) -> Report:
-    base = night.number - 1
-    if night.settings.since:
-        base = store.run_number(night.settings.since)
+def _report(night: Night) -> Report:
     return Report(
         run_id=night.run_id,
-        base_run=base,
+        base_run=night.base_run,
         findings=night.bundle.card.findings,
         points_id=night.points_id,
         points=night.ledger.points(),

@@ -92,13 +92,16 @@ def _study(
     store: ReportStore, study_key: str, images: list[Row], report: Report
 ) -> Iterator[Verdict]:
     identities = sorted({image["patient_key"] for image in images} - {""})
+    notes = _notes(images)
     if len(identities) < 2:
-        yield _verdict(store, study_key, "", images, report, conflict=False)
+        yield _verdict(store, study_key, "", images, report, notes, conflict=False)
         return
     for identity in ("", *identities):
         own = [image for image in images if image["patient_key"] == identity]
         if own:
-            yield _verdict(store, study_key, identity, own, report, conflict=True)
+            paths = {image["path"] for image in own}
+            told = tuple(note for note in notes if note[0] in paths)
+            yield _verdict(store, study_key, identity, own, report, told, conflict=True)
 
 
 def _verdict(
@@ -107,10 +110,10 @@ def _verdict(
     patient_key: str,
     images: list[Row],
     report: Report,
+    notes: tuple[tuple[bytes, bytes | None, bool], ...],
     *,
     conflict: bool,
 ) -> Verdict:
-    notes = _notes(images)
     verdict, points = _judge(images, report)
     image = images[verdict.image] if verdict.image is not None else _representative(images)
     scored = verdict.image is not None and verdict.finding is not None

@@ -65,9 +65,12 @@ class ReportStore:
         )
 
     def study_rows(self, roots: Sequence[bytes]) -> Iterator[sqlite3.Row]:
-        """Every known image of the studies with a path under `roots`, study by study."""
+        """Every known image of the studies with a path under `roots`, study by study.
+
+        The query begins with the first row that is asked for: no table may be made under it.
+        """
         condition, values = under(roots)
-        return self._db.execute(
+        yield from self._db.execute(
             _IMAGES + f" WHERE i.study_key != '' AND i.study_key IN"
             f" (SELECT study_key FROM images WHERE {condition}) ORDER BY i.study_key, i.path",
             tuple(values),
