@@ -5,8 +5,6 @@ opened here but folders; links are never followed, except that a starting folder
 mounts often are.
 """
 
-# pathlib cannot hold names that are bytes.
-# ruff: noqa: PTH
 from __future__ import annotations
 
 import os
@@ -196,7 +194,7 @@ def display_path(path: bytes) -> str:
     r"""Write a path as text: UTF-8 as it is, all else as `\xNN` for each byte.
 
     Lossless: every `\xNN` (two hexadecimal digits) in the result stands for one byte, also for a
-    backslash that would read so in the name itself; different paths never look alike.
+    backslash that would read so in the name itself; two paths never give one text.
     """
     text = path.decode("utf-8", "surrogateescape")
     return _ESCAPED.sub(_escape, text)
