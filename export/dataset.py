@@ -2,27 +2,33 @@
 
 Layouts: `DATA/<Class>/*.png`, the public one `DATA/<Class>/images/*.png` (with `masks/` beside it,
 which is left alone), and a CSV `file,label,group` with any further columns, its files relative to
-it; a folder with a `manifest.csv` is read by that. Images are PNG, JPEG, TIFF or DICOM and are read
-by the very function that `scan` uses.
+it; a folder with a `manifest.csv` is read by that. Images are PNG, JPEG, TIFF or DICOM; their
+pixels are read by `export.pixels`, as `scan` would.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from screener.domain import Rejection
+from export.pixels import load_pixels
 from screener.errors import UsageError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+__all__ = [
+    "NEGATIVE_LABELS",
+    "SPLITS",
+    "LabelledImage",
+    "assign_split",
+    "load_pixels",
+    "manifest_sha256",
+    "read_labels",
+    "split_images",
+]
 
 NEGATIVE_LABELS = frozenset({"normal", "negative", "0", "no finding"})
 SPLITS = {"train": 0.76, "validation": 0.06, "calibration": 0.08, "test": 0.10}
@@ -46,36 +52,49 @@ class LabelledImage:
 def read_labels(data: Path) -> list[LabelledImage]:
     """List the labelled images of a folder or CSV, ordered by path.
 
+    Files of equal bytes get one group, so that no copy of a training image is ever tested on.
+
     Raises:
-        UsageError: nothing is there, a column or file is missing, a class is empty, a group or
-            file carries two labels, or there are not exactly two classes.
+        UsageError: nothing is there, a column or file is missing, a class is empty, there are not
+            exactly two classes, or a group, file or content carries two labels.
     """
     if not data.exists():
         raise UsageError(f"no such data: {str(data)!r}")
     table = data if data.is_file() else data / "manifest.csv"
     images = _read_csv(table) if table.is_file() else _read_folders(data)
-    _check(images, data)
-    return sorted(images, key=lambda image: str(image.path))
+    _check_classes(images, data)
+    _check_rows(images)
+    return _join_copies(sorted(images, key=lambda image: str(image.path)))
 
 
 def _read_csv(table: Path) -> list[LabelledImage]:
-    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:
+        # pandas' own parser and emptiness errors are ValueErrors too, as a wrong encoding is.
+        raise UsageError(
+            f"{table.name!r} is not a readable CSV",
+            type(error).__name__,
+            "give a UTF-8 CSV with the columns file, label and, where known, group",
+        ) from error
     missing = [name for name in ("file", "label") if name not in frame.columns]
     if missing:
         raise UsageError(
             f"{table.name!r} has no column {missing[0]!r}",
-            f"it has {', '.join(frame.columns)}",
+            f"it has {', '.join(map(str, frame.columns))}",
             "give a CSV with the columns file, label and, where known, group",
         )
     if "group" not in frame.columns:
         frame["group"] = frame["file"]
     other = [name for name in frame.columns if name not in ("file", "label", "group")]
-    images = [
-        LabelledImage(
-            table.parent / row["file"], row["label"], row["group"], {k: row[k] for k in other}
+    images = []
+    for number, row in enumerate(frame.to_dict("records"), 2):
+        if not all(row[name] for name in ("file", "label", "group")):
+            raise UsageError(f"line {number} of {table.name!r} has an empty file, label or group")
+        columns = {name: row[name] for name in other}
+        images.append(
+            LabelledImage(table.parent / row["file"], row["label"], row["group"], columns)
         )
-        for row in frame.to_dict("records")
-    ]
     absent = [image.path for image in images if not image.path.is_file()]
     if absent:
         raise UsageError(
@@ -89,36 +108,74 @@ def _read_csv(table: Path) -> list[LabelledImage]:
 def _read_folders(data: Path) -> list[LabelledImage]:
     images = []
     for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        if folder.name.startswith("."):
+            continue
         inner = folder / "images"
         source = inner if inner.is_dir() else folder
-        files = sorted(path for path in source.rglob("*") if path.is_file())
+        files = sorted(path for path in source.rglob("[!.]*") if path.is_file())
         if not files:
             raise UsageError(f"the class {folder.name!r} is empty", mend="remove it or fill it")
-        images += [LabelledImage(path, folder.name, str(path)) for path in files]
+        # Relative: the split must not change when the data moves.
+        images += [
+            LabelledImage(path, folder.name, path.relative_to(data).as_posix()) for path in files
+        ]
     return images
 
 
-def _check(images: Sequence[LabelledImage], data: Path) -> None:
+def _check_classes(images: Sequence[LabelledImage], data: Path) -> None:
     labels = {image.label for image in images}
     negative = {image.label for image in images if not image.positive}
     if len(labels) != 2 or len(negative) != 1:
         raise UsageError(
             f"{str(data)!r} does not hold two classes of which one is negative",
-            f"its labels are {', '.join(sorted(labels)) or 'none'}",
-            f"name the negative class one of {', '.join(sorted(NEGATIVE_LABELS))}",
+            f"its labels are {', '.join(map(repr, sorted(labels)[:10])) or 'none'}",
+            f"name the negative class one of {', '.join(sorted(NEGATIVE_LABELS))}; of more "
+            "classes, list the images of two in a CSV with the columns file and label",
         )
-    by_group: dict[str, str] = {}
-    by_path: dict[Path, str] = {}
+
+
+def _check_rows(images: Iterable[LabelledImage]) -> None:
+    by_group: dict[str, LabelledImage] = {}
+    seen: set[Path] = set()
     for image in images:
-        if by_group.setdefault(image.group, image.label) != image.label:
+        first = by_group.setdefault(image.group, image)
+        if first.label != image.label:
             raise UsageError(
                 f"the group {image.group!r} has two labels",
-                "near-duplicates with two labels teach nothing",
+                f"{first.path.name!r} is {first.label!r}, {image.path.name!r} is {image.label!r}",
                 "mend the label or remove the images",
             )
-        if image.path in by_path:
+        if image.path in seen:
             raise UsageError(f"{str(image.path)!r} is listed twice", mend="remove one of the rows")
-        by_path[image.path] = image.label
+        seen.add(image.path)
+
+
+def _join_copies(images: list[LabelledImage]) -> list[LabelledImage]:
+    """Give the groups that share a file's bytes one name, the first; refuse two labels."""
+    by_size: dict[int, list[LabelledImage]] = defaultdict(list)
+    for image in images:
+        by_size[image.path.stat().st_size].append(image)
+    by_content: dict[bytes, LabelledImage] = {}
+    joined: dict[str, str] = {}
+    for image in (image for same in by_size.values() if len(same) > 1 for image in same):
+        with image.path.open("rb") as stream:
+            first = by_content.setdefault(hashlib.file_digest(stream, "sha256").digest(), image)
+        if first.label != image.label:
+            raise UsageError(
+                f"{first.path.name!r} and {image.path.name!r} are the same file with two labels",
+                f"{first.label!r} and {image.label!r}",
+                "mend the label or remove both",
+            )
+        one, other = sorted((_root(first.group, joined), _root(image.group, joined)))
+        if one != other:
+            joined[other] = one
+    return [replace(image, group=_root(image.group, joined)) for image in images]
+
+
+def _root(group: str, joined: dict[str, str]) -> str:
+    while group in joined:
+        group = joined[group]
+    return group
 
 
 def assign_split(image: LabelledImage, seed: int) -> str:
@@ -159,56 +216,11 @@ def split_images(images: Sequence[LabelledImage], seed: int) -> dict[str, list[L
 
 
 def manifest_sha256(images: Sequence[LabelledImage]) -> str:
-    """SHA-256 over names, labels and groups: says which data a model was made from."""
+    """SHA-256 over names, labels, groups and stated splits: which data a model was made from."""
     digest = hashlib.sha256()
     for image in images:
-        digest.update(f"{image.path.name},{image.label},{image.group}\n".encode())
+        fields = [image.path.name, image.label, image.group]
+        if "split" in image.columns:
+            fields.append(image.columns["split"])
+        digest.update((",".join(fields) + "\n").encode())
     return digest.hexdigest()
-
-
-def load_pixels(
-    images: Sequence[LabelledImage], cache: Path | None = None
-) -> tuple[NDArray[np.uint8], list[Rejection | None]]:
-    """Read every image as `scan` would.
-
-    Args:
-        images: What to read.
-        cache: A file that keeps the result for the next start; made anew where the list, the
-            preprocessing or a file's size or time has changed.
-
-    Returns:
-        uint8 (N, 224, 224), 255 for 1.0 (the data has 8 bits), and for each image the rejection
-        that `scan` would give it; a rejected image is black.
-    """
-    from screener.preprocess import PREPROCESSING
-
-    key = hashlib.sha256(repr(PREPROCESSING).encode())
-    for image in images:
-        stat = image.path.stat()
-        key.update(f"{image.path.resolve()},{stat.st_size},{stat.st_mtime_ns}\n".encode())
-    if cache is not None and cache.exists():
-        with np.load(cache) as kept:
-            if str(kept["key"]) == key.hexdigest():
-                return kept["pixels"], [None] * len(images)
-    pixels = np.zeros((len(images), 224, 224), np.uint8)
-    rejections: list[Rejection | None] = [None] * len(images)
-    with ProcessPoolExecutor() as pool:
-        results = pool.map(_read_one, [image.path for image in images], chunksize=32)
-        for index, result in enumerate(results):
-            if isinstance(result, Rejection):
-                rejections[index] = result
-            else:
-                pixels[index] = result
-    if cache is not None and not any(rejections):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(cache, pixels=pixels, key=np.array(key.hexdigest()))
-    return pixels, rejections
-
-
-def _read_one(path: Path) -> NDArray[np.uint8] | Rejection:
-    from screener.examine import examine
-
-    result = examine(str(path).encode()).result
-    if isinstance(result, Rejection):
-        return result
-    return np.rint(result.pixels * 255).astype(np.uint8)

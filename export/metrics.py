@@ -216,9 +216,7 @@ def average_precision(scores: Scores, positive: Labels) -> float | None:
 
 def brier(probability: Scores, positive: Labels) -> float:
     """The mean squared distance of the probability from the label."""
-    from sklearn.metrics import brier_score_loss
-
-    return float(brier_score_loss(positive, probability))
+    return float(np.square(probability - positive).mean())
 
 
 def reliability(probability: Scores, positive: Labels) -> list[ReliabilityBin]:
