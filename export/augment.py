@@ -79,7 +79,8 @@ def _sharpness(x: Tensor, g: torch.Generator) -> Tensor:
     """Blend with a blurred copy: weights below 1 blur, above 1 sharpen; some lose resolution."""
     n, size = len(x), x.shape[-1]
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    blurred = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), (kernel[:, None] * kernel)[None, None])
+    padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    blurred = F.conv2d(padded, (kernel[:, None] * kernel)[None, None])
     amount = _uniform(n, -0.2, 2.0, g).view(-1, 1, 1, 1)
     x = blurred + amount * (x - blurred)
     coarse = torch.rand(n, generator=g) < 0.25

@@ -37,6 +37,7 @@ class Network(nn.Module):
         return outputs
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, K): the head over the mean of the last stage."""
         last = self.features(pixels)[-1]
         logits: Tensor = self.backbone.fc(last.mean((2, 3)))
         return logits

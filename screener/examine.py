@@ -160,9 +160,7 @@ def _examine_dicom(
     way.fallback = ReasonCode.DECODE_ERROR
     pixels = read_stored(file, settings.limits, full_size=settings.full_size)
     way.instance = replace(file.instance, warnings=file.instance.warnings | pixels.warnings)
-    presented = preprocess(
-        pixels.stored.values, pixels.display, pixels.valid, pixels.stored.extent
-    )
+    presented = preprocess(pixels.stored.values, pixels.display, pixels.valid, pixels.stored.extent)
     warnings = pixels.warnings
     if presented.fell_back:
         warnings |= {Warn.VOI_FALLBACK}

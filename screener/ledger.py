@@ -199,7 +199,7 @@ class Ledger:
         )
 
     def put(self, run: int, record: ImageRecord) -> None:
-        """Write what became of a path. The count of attempts grows while its content is the same."""
+        """Write what became of a path; attempts are counted while its content is the same."""
         values: dict[str, Any] = {
             "path": record.path,
             "first_run": run,

@@ -2,7 +2,8 @@
 
 The order is the standard's (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2): modality LUT or rescale, VOI LUT or
 window, inversion once and last. Linear steps commute with the area filter, so the image shrinks
-first and everything else happens on 224 x 224; a LUT does not, so it is applied at the decoded size.
+first and everything else happens on 224 x 224; a LUT does not, so it is applied at the size
+that was decoded.
 
 A quiet difference between this file and the one that a model was trained with is the likeliest
 wrong score of all: any change of what it returns needs a new `PREPROCESSING` version.
@@ -120,7 +121,8 @@ def preprocess(
         before_voi = values
         windowed = apply_lut(values, display.voi)
         if windowed.min() < windowed.max():
-            return _finish(*shrink(windowed, valid, extent), display.invert, "VOI_LUT", fell_back=False)
+            shrunk, weight = shrink(windowed, valid, extent)
+            return _finish(shrunk, weight, display.invert, "VOI_LUT", fell_back=False)
         values = before_voi
     shrunk, weight = shrink(values, valid, extent)
     if linear:
@@ -202,14 +204,16 @@ def apply_lut(values: NDArray[np.generic], lut: Lut) -> NDArray[np.uint16]:
 def apply_window(values: Plane, window: Window) -> Plane:
     """Window to [0, 1] by the functions of PS3.3 C.11.2.1.2.1 to C.11.2.1.3.2."""
     center, width = window.center, window.width
+    shown: Plane
     if window.function == "SIGMOID":
-        exponent = np.clip(-4 * (values - center) / width, -80, 80)
-        return (1 / (1 + np.exp(exponent))).astype(np.float32)
-    if window.function == "LINEAR_EXACT":
-        return np.clip((values - center) / width + 0.5, 0, 1).astype(np.float32)
-    if width <= 1:
-        return (values > center - 0.5).astype(np.float32)
-    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1).astype(np.float32)
+        shown = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -80, 80)))
+    elif window.function == "LINEAR_EXACT":
+        shown = np.clip((values - center) / width + 0.5, 0, 1)
+    elif width <= 1:
+        shown = np.where(values > center - 0.5, np.float32(1), np.float32(0))
+    else:
+        shown = np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+    return shown.astype(np.float32)
 
 
 def _spread(plane: Plane, weight: NDArray[np.bool_] | None) -> float:

@@ -174,5 +174,3 @@ def _roots(paths: Sequence[str | os.PathLike[str]], settings: Settings) -> list[
                 "mount it or mend the path; the last report is untouched",
             )
     return roots
-
-

@@ -80,13 +80,15 @@ class WorkerPool:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._control, theirs = socket.socketpair()
-        environment = os.environ | {
-            name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        }
+        # A library that starts threads when it is imported could not be forked.
+        single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(single, "1")
         # What a decoder prints could hold what it read; it goes nowhere.
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "screener.forkserver", str(theirs.fileno()), entry]
-            + [str(os.getpid())],
+            [
+                *(sys.executable, "-m", "screener.forkserver"),
+                *(str(theirs.fileno()), entry, str(os.getpid())),
+            ],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -80,7 +80,7 @@ def save_png(pixels: NDArray[np.uint16], path: Path) -> Path:
 
 
 def night(folder: Path) -> Path:
-    """A folder of a night: two flagged or not, a PNG, a lateral, a cut file, a text, an empty one."""
+    """A folder of a night: three films, a lateral, a cut file, a text, an empty one."""
     save(dataset(draw(1), 1), folder / "ward a" / "IM0001")
     save(dataset(draw(2, severity=4), 2), folder / "ward a" / "IM0002")
     save_png(draw(3, severity=2), folder / "b" / "film.png")

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from screener.domain import (
     Examined,
@@ -25,43 +26,73 @@ STAMP = FileStamp(1, 2, 3, 4)
 def act(
     path: bytes, settings: ExamineSettings, known_sha256: str, on_header: Callable[[Examined], None]
 ) -> Examined | Unchanged:
-    """Do what the path says."""
+    """Do what the path says: a word of `ACTIONS`, and after a colon how long."""
     word, _, rest = path.decode().partition(":")
-    header = Examined(
-        STAMP, "f" * 64, Instance(FileKind.DICOM, study_instance_uid="2.25.7"),
-        Rejection(ReasonCode.DECODER_CRASH),
-    )  # fmt: skip
-    if word == "segv":
-        on_header(header)
-        ctypes.string_at(0)
-    elif word == "abort":
-        os.abort()
-    elif word == "exit":
-        os._exit(3)
-    elif word == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif word == "hang":
-        on_header(header)
-        time.sleep(1000)
-    elif word == "spin":
-        while True:
-            pass
-    elif word == "bomb":
-        held = bytearray(settings.limits.memory_bytes + (64 << 20))
-        return Examined(None, str(len(held)), None, Rejection(ReasonCode.BOMB))
-    elif word == "sleep":
-        time.sleep(float(rest))
-    elif word == "garbage":
-        for descriptor in range(3, 64):
-            try:
-                os.write(descriptor, b"\xff" * 4096)
-            except OSError:
-                continue
-        time.sleep(1000)
-    elif word == "open":
-        names = [os.readlink(f"/proc/self/fd/{name}") for name in _descriptors()]
-        return Examined(None, ";".join(names), None, Rejection(ReasonCode.EMPTY))
-    return Examined(STAMP, f"{word} {os.getpid()}", None, Rejection(ReasonCode.EMPTY))
+    if word in ("segv", "hang"):
+        header = Instance(FileKind.DICOM, study_instance_uid="2.25.7")
+        died = Rejection(ReasonCode.DECODER_CRASH)
+        on_header(Examined(STAMP, "f" * 64, header, died))
+    said = ACTIONS[word](rest, settings)
+    return Examined(STAMP, f"{word} {os.getpid()} {said}", None, Rejection(ReasonCode.EMPTY))
+
+
+def _segv(_rest: str, _settings: ExamineSettings) -> object:
+    return ctypes.string_at(0)
+
+
+def _abort(_rest: str, _settings: ExamineSettings) -> object:
+    os.abort()
+
+
+def _exit(_rest: str, _settings: ExamineSettings) -> object:
+    os._exit(3)
+
+
+def _killed(_rest: str, _settings: ExamineSettings) -> object:
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _sleep(rest: str, _settings: ExamineSettings) -> object:
+    return time.sleep(float(rest or 1000))
+
+
+def _spin(_rest: str, _settings: ExamineSettings) -> object:
+    while True:
+        pass
+
+
+def _bomb(_rest: str, settings: ExamineSettings) -> object:
+    return len(bytearray(settings.limits.memory_bytes + (64 << 20)))
+
+
+def _garbage(_rest: str, _settings: ExamineSettings) -> object:
+    for descriptor in range(3, 64):
+        with suppress(OSError):
+            os.write(descriptor, b"\xff" * 4096)
+    return time.sleep(1000)
+
+
+def _open(_rest: str, _settings: ExamineSettings) -> object:
+    return [os.readlink(f"/proc/self/fd/{name}") for name in _descriptors()]
+
+
+def _ok(_rest: str, _settings: ExamineSettings) -> object:
+    return ""
+
+
+ACTIONS: dict[str, Callable[[str, ExamineSettings], object]] = {
+    "ok": _ok,
+    "segv": _segv,
+    "abort": _abort,
+    "exit": _exit,
+    "killed": _killed,
+    "hang": _sleep,
+    "sleep": _sleep,
+    "spin": _spin,
+    "bomb": _bomb,
+    "garbage": _garbage,
+    "open": _open,
+}
 
 
 def _descriptors() -> list[str]:

@@ -80,8 +80,10 @@ def verdicts(store: ReportStore, rows: Iterable[Row], report: Report) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A study's row before it has its rank; `key` orders it. `notes`: (path, duplicate of, UID
-    conflict) of its images that have either."""
+    """A study's row before it has its rank.
+
+    `key` orders it. `notes`: path, duplicate of, UID conflict, for its images that have either.
+    """
 
     key: tuple[float | int | str, ...]
     row: dict[str, Any]
@@ -182,7 +184,7 @@ def _verdict(
 
 
 def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[OperatingPoint, ...]]:
-    """The policy's verdict; images scored under different bundles each by the points of their time."""
+    """The policy's verdict; images scored under an earlier model by the points of their time."""
     by_points: dict[int, list[int]] = defaultdict(list)
     unscored = []
     for index, image in enumerate(images):
@@ -196,13 +198,14 @@ def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[Operat
     }
     counted = [i for i in unscored if images[i]["sop_instance_uid"] not in scored_uids]
     best: tuple[tuple[int, float, str], StudyTriage, tuple[OperatingPoint, ...]] | None = None
-    for points_id, part in (by_points or {report.points_id: []}).items():
+    empty: list[int] = []
+    for points_id, part in (by_points or {report.points_id: empty}).items():
         points = report.points[points_id][1]
         chosen = sorted(part + counted)
         found = triage_study([_facts(images[i]) for i in chosen], points)
-        index = chosen[found.image] if found.image is not None else None
+        index = None if found.image is None else chosen[found.image]
         score = None
-        if index is not None and found.finding is not None and index in part:
+        if index is not None and found.finding is not None:
             score = json.loads(images[index]["scores"])[found.finding]
         verdict = StudyTriage(found.triage, found.reason_code, found.reason, index, found.finding)
         order = sort_key(verdict.triage, score, "")
