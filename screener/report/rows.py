@@ -203,11 +203,13 @@ def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[Operat
         points = report.points[points_id][1]
         chosen = sorted(part + counted)
         found = triage_study([_facts(images[i]) for i in chosen], points)
-        index = None if found.image is None else chosen[found.image]
+        deciding = None if found.image is None else chosen[found.image]
         score = None
-        if index is not None and found.finding is not None:
-            score = json.loads(images[index]["scores"])[found.finding]
-        verdict = StudyTriage(found.triage, found.reason_code, found.reason, index, found.finding)
+        if deciding is not None and found.finding is not None:
+            score = json.loads(images[deciding]["scores"])[found.finding]
+        verdict = StudyTriage(
+            found.triage, found.reason_code, found.reason, deciding, found.finding
+        )
         order = sort_key(verdict.triage, score, "")
         if best is None or order < best[0]:
             best = (order, verdict, points)
