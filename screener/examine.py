@@ -26,6 +26,7 @@ from screener.domain import (
     FileStamp,
     Instance,
     Limits,
+    Outcome,
     Radiograph,
     ReasonCode,
     Rejection,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     Header = Callable[[Examined], None]
 
 THUMBNAIL_BYTES = 4096
+HEAD_BYTES = 1 << 20
+"""Of a larger file so much is looked at before the rest is read: an archive may hold anything."""
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -190,6 +193,10 @@ def _read(path: bytes, limits: Limits, way: _Way) -> memoryview:
         way.stamp = _stamp(before)
         if before.st_size > limits.file_bytes:
             raise FileRejected(ReasonCode.TOO_LARGE, f"{before.st_size} bytes")
+        if before.st_size > HEAD_BYTES:
+            kind = kind_of(memoryview(os.pread(descriptor, HEAD_BYTES, 0)))
+            if isinstance(kind, Rejection) and kind.outcome is Outcome.NOT_AN_IMAGE:
+                raise FileRejected(kind.code, kind.detail)
         with open(descriptor, "rb", buffering=0, closefd=False) as stream:
             content = stream.read(before.st_size + 1)
         after = os.fstat(descriptor)

@@ -142,9 +142,9 @@ def operating_points(bundle: Bundle, settings: Settings) -> tuple[OperatingPoint
     """
     card = bundle.card
     if settings.threshold is not None:
-        return tuple(
-            OperatingPoint("custom", finding, settings.threshold) for finding in card.findings
-        )
+        # To the digits of the report: what is shown is what was compared.
+        threshold = round(settings.threshold, 4)
+        return tuple(OperatingPoint("custom", finding, threshold) for finding in card.findings)
     name = settings.operating_point or card.operating_points[0].name
     chosen = []
     for finding in card.findings:

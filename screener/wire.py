@@ -108,16 +108,45 @@ def read_result(content: dict[str, Any], blob: bytes) -> Examined | Unchanged:
     try:
         if "unchanged" in content:
             stamp, sha256 = content["unchanged"]
-            return Unchanged(FileStamp(**stamp), str(sha256))
+            return Unchanged(_read_stamp(stamp), _text(sha256))
         return Examined(
-            FileStamp(**content["stamp"]) if content["stamp"] else None,
-            str(content["sha256"]),
+            _read_stamp(content["stamp"]) if content["stamp"] else None,
+            _text(content["sha256"]),
             _read_instance(content["instance"]) if content["instance"] else None,
             _read_film(content, blob),
-            float(content["decode_ms"]),
+            _number(content["decode_ms"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise BrokenFrame(type(error).__name__) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise BrokenFrame("no text")
+    return value
+
+
+def _whole(value: object) -> int:
+    # What SQLite can hold.
+    if not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise BrokenFrame("no whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or not abs(value) < 1e12:
+        raise BrokenFrame("no number")
+    return float(value)
+
+
+def _read_stamp(values: dict[str, Any]) -> FileStamp:
+    # A file may be older than 1970.
+    times = {name: int(_number(values[name] / 1e9)) for name in ("mtime_ns", "ctime_ns")}
+    if set(values) != {"size", "inode", *times}:
+        raise BrokenFrame("stamp")
+    return FileStamp(
+        _whole(values["size"]), int(values["mtime_ns"]), int(values["ctime_ns"]), values["inode"]
+    )
 
 
 def _read_instance(values: dict[str, Any]) -> Instance:
@@ -128,15 +157,21 @@ def _read_instance(values: dict[str, Any]) -> Instance:
     instance = Instance(**kept)
     for item in fields(instance):
         value, usual = getattr(instance, item.name), item.default
-        if isinstance(usual, str) and not isinstance(value, str):
-            raise BrokenFrame(item.name)
+        if item.name == "age_years":
+            if value is not None:
+                _number(value)
+        elif isinstance(usual, bool | str):
+            if not isinstance(value, type(usual) if isinstance(usual, bool) else str):
+                raise BrokenFrame(item.name)
+        elif isinstance(usual, int):
+            _whole(value)
     return instance
 
 
 def _read_film(content: dict[str, Any], blob: bytes) -> Radiograph | Rejection:
     if "rejection" in content:
         code, detail = content["rejection"]
-        return Rejection(ReasonCode(code), str(detail))
+        return Rejection(ReasonCode(code), _text(detail))
     film = content["radiograph"]
     if len(blob) < _PIXEL_BYTES:
         raise BrokenFrame("too few pixels")
@@ -145,10 +180,10 @@ def _read_film(content: dict[str, Any], blob: bytes) -> Radiograph | Rejection:
         raise BrokenFrame("pixels out of range")
     return Radiograph(
         pixels,
-        str(film["pixels_sha256"]),
-        str(film["voi_source"]),
-        int(film["levels_dropped"]),
-        str(film["decoder"]),
+        _text(film["pixels_sha256"]),
+        _text(film["voi_source"]),
+        _whole(film["levels_dropped"]),
+        _text(film["decoder"]),
         blob[_PIXEL_BYTES:],
         frozenset(Warn(name) for name in film["warnings"]),
     )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from screener.examine import ExamineSettings
 
 ENTRY = "screener.examine:examine"
+TASKS_OF_A_LIFE = 2000
+"""After so many files a worker is replaced: what its decoders leak goes with it."""
 QUEUED_PER_WORKER = 48
 """Enough small films to bridge one batch of inference; results are a fifth of a megabyte each."""
 _START_S = 60.0
@@ -55,6 +57,8 @@ class _Worker:
     deadline: float = 0.0
     header: Examined | None = None
     verdict: ReasonCode | None = None
+    done: int = 0
+    retired: bool = False
     buffer: bytearray = field(default_factory=bytearray)
 
 
@@ -73,6 +77,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._count = max(1, workers)
         self._tasks: deque[Task] = deque()
+        self._second_try: set[int] = set()
         self._results: queue.SimpleQueue[tuple[Task, Examined | Unchanged] | None] = (
             queue.SimpleQueue()
         )
@@ -83,10 +88,12 @@ class WorkerPool:
         # A library that starts threads when it is imported could not be forked.
         single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         environment = os.environ | dict.fromkeys(single, "1")
+        environment["PYTHONPATH"] = os.pathsep.join(part for part in sys.path if part)
         # What a decoder prints could hold what it read; it goes nowhere.
         self._server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "screener.forkserver"),
+                # Never from the working folder: a `pydicom.py` may lie among the studies.
+                *(sys.executable, "-P", "-m", "screener.forkserver"),
                 *(str(theirs.fileno()), entry, str(os.getpid())),
             ],
             pass_fds=[theirs.fileno()],
@@ -178,6 +185,8 @@ class WorkerPool:
                 self._stop_overdue()
         except (OSError, RunError) as error:
             self._failure = type(error).__name__ if isinstance(error, OSError) else error.what
+        finally:
+            # Whatever ends this thread, the scan's must not wait for it for ever.
             self._results.put(None)
 
     def _wake(self) -> None:
@@ -188,7 +197,7 @@ class WorkerPool:
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _hand_out(self) -> None:
-        idle = [worker for worker in self._workers if worker.task is None and worker.pid]
+        idle = [w for w in self._workers if w.task is None and not w.retired]
         while self._tasks:
             if idle:
                 worker = idle.pop()
@@ -240,12 +249,21 @@ class WorkerPool:
                 content, blob = message
                 result = read_result(content, blob)
                 if content.get("final"):
-                    self._results.put((worker.task, result))
-                    worker.task = None
+                    self._finish(worker, worker.task, result)
                 elif isinstance(result, Examined):
                     worker.header = result
         except BrokenFrame:
             self._kill(worker, ReasonCode.DECODER_CRASH)
+
+    def _finish(self, worker: _Worker, task: Task, result: Examined | Unchanged) -> None:
+        self._results.put((task, result))
+        self._second_try.discard(task.key)
+        worker.task = None
+        worker.done += 1
+        if worker.done >= TASKS_OF_A_LIFE and worker.channel.fileno() >= 0:
+            # It ends when it reads the end of its channel.
+            worker.retired = True
+            worker.channel.shutdown(socket.SHUT_WR)
 
     def _stop_overdue(self) -> None:
         now = time.monotonic()
@@ -272,9 +290,19 @@ class WorkerPool:
                 self._unwatch(worker)
                 worker.channel.close()
                 self._workers.remove(worker)
-                if worker.task is not None:
-                    self._results.put((worker.task, _obituary(worker, message["status"])))
+                self._mourn(worker, message["status"])
                 return
+
+    def _mourn(self, worker: _Worker, status: int) -> None:
+        task = worker.task
+        if task is None:
+            return
+        if worker.verdict is None and task.key not in self._second_try:
+            # Damage that an earlier file did must not be told of this one: again, in a new worker.
+            self._second_try.add(task.key)
+            self._tasks.appendleft(task)
+        else:
+            self._finish(worker, task, _obituary(worker, status))
 
     def _drain(self, worker: _Worker) -> None:
         """Read what a worker had sent before it ended."""
@@ -287,8 +315,7 @@ class WorkerPool:
             while worker.task is not None and (found := split(worker.buffer)) is not None:
                 result = read_result(*found)
                 if found[0].get("final"):
-                    self._results.put((worker.task, result))
-                    worker.task = None
+                    self._finish(worker, worker.task, result)
                 elif isinstance(result, Examined):
                     worker.header = result
         except (BlockingIOError, ConnectionResetError, BrokenFrame):

@@ -84,6 +84,38 @@ def test_pixels_out_of_range_are_refused(value: float) -> None:
         unpack(pack_result(Examined(STAMP, "", INSTANCE, film), final=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("decode_ms", 10**400),
+        ("decode_ms", float("nan")),
+        ("sha256", 7),
+        ("stamp", {"size": "1"}),
+        ("stamp", {"size": 1, "mtime_ns": 10**30, "ctime_ns": 1, "inode": 1}),
+        ("instance", {"rows": 1}),
+        ("rejection", ["NO_SUCH_CODE", ""]),
+        ("rejection", ["VIEW", 3]),
+    ],
+)
+def test_forged_values_are_refused(name: str, value: object) -> None:
+    message = split(bytearray(pack_result(RESULTS[0], final=True)))
+    assert message is not None
+    with pytest.raises(BrokenFrame):
+        read_result(message[0] | {name: value}, message[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rows", -1), ("rows", "7"), ("age_years", "x"), ("patient_id", None), ("lossy", "yes")],
+)
+def test_forged_header_is_refused(name: str, value: object) -> None:
+    message = split(bytearray(pack_result(RESULTS[0], final=True)))
+    assert message is not None
+    message[0]["instance"][name] = value
+    with pytest.raises(BrokenFrame):
+        read_result(*message)
+
+
 def test_endless_frame_is_refused() -> None:
     with pytest.raises(BrokenFrame):
         split(bytearray(HEAD.pack(LONGEST + 1, 0)))

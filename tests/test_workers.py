@@ -111,6 +111,32 @@ def test_worker_holds_no_descriptor_of_the_scan(tmp_path: Path) -> None:
     assert "lock" not in names
 
 
+def test_nothing_is_imported_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pydicom.py").write_text("raise SystemExit('imported from the studies')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+        assert code(run(pool, "ok")["ok"]) == (ReasonCode.EMPTY, "")
+
+
+def test_worker_that_lived_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screener.workers.TASKS_OF_A_LIFE", 3)
+    with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+        found = run(pool, *(f"ok:{n}" for n in range(8)))
+    assert len({result.sha256.split()[1] for result in found.values()}) == 3
+
+
+def test_file_is_not_blamed_for_what_an_earlier_one_did(tmp_path: Path) -> None:
+    """A worker that dies once under a file: the file is tried again in a new one."""
+    once = tmp_path / "once"
+    with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+        result = run(pool, f"once:{once}")[f"once:{once}"]
+    assert once.exists()
+    assert code(result) == (ReasonCode.EMPTY, "")
+
+
 def test_no_process_outlives_the_pool() -> None:
     with WorkerPool(2, QUICK, entry=ENTRY) as pool:
         pids = [int(result.sha256.split()[1]) for result in run(pool, "ok:1", "ok:2").values()]
@@ -130,7 +156,10 @@ def test_no_process_outlives_a_killed_scan(tmp_path: Path) -> None:
         """
     )
     scan = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert scan.stdout is not None
     pids = [int(word) for word in scan.stdout.readline().split()]

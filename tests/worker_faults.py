@@ -76,6 +76,13 @@ def _open(_rest: str, _settings: ExamineSettings) -> object:
     return [os.readlink(f"/proc/self/fd/{name}") for name in _descriptors()]
 
 
+def _once(rest: str, _settings: ExamineSettings) -> object:
+    if not os.path.exists(rest):
+        os.close(os.open(rest, os.O_CREAT))
+        os.abort()
+    return ""
+
+
 def _ok(_rest: str, _settings: ExamineSettings) -> object:
     return ""
 
@@ -92,6 +99,7 @@ ACTIONS: dict[str, Callable[[str, ExamineSettings], object]] = {
     "bomb": _bomb,
     "garbage": _garbage,
     "open": _open,
+    "once": _once,
 }
 
 
