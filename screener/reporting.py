@@ -24,7 +24,6 @@ from screener.report.columns import TRIAGE_COLUMNS, image_columns
 from screener.report.rows import Report, image_row, triage_row, verdicts
 from screener.report.store import ReportStore
 from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
-from screener.settings import Report as Shape
 
 if TYPE_CHECKING:
     from screener.night import Night, RunSummary
@@ -139,27 +138,15 @@ def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dic
     return writers
 
 
-def site_layout(shape: Shape) -> TableLayout:
-    """The site's shape of `triage.csv`.
+def site_layout(layout: TableLayout) -> TableLayout:
+    """The site's shape of `triage.csv`; the contract's where the site file says nothing.
 
     Raises:
-        UsageError: a column that does not exist, or a value that no table can have.
+        UsageError: a column that does not exist.
     """
-    if shape == Shape():
+    if layout == TableLayout():
         return CONTRACT
-    words = {"triage": shape.words, "priority": shape.words} if shape.words else {}
     try:
-        layout = TableLayout(
-            columns=shape.columns,
-            rename=shape.rename,
-            words=words,
-            delimiter=shape.delimiter,
-            quote=shape.quote,
-            encoding=shape.encoding,
-            line_end=shape.line_end,
-            date_format=shape.date_format,
-            time_format=shape.time_format,
-        )
         layout.choose(TRIAGE_COLUMNS)
     except ValueError as error:
         raise UsageError(f"[report] of the site file: {error}") from None

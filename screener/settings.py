@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 from screener.domain import Limits, Triage
 from screener.errors import UsageError
+from screener.report.tables import TableLayout
 from screener.site_file import read_site_file
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
@@ -72,49 +73,6 @@ class Rescreen:
         _at_least("days", self.days, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Worklist:
-    """`[worklist]`: modality worklist files; written where `folder` is given.
-
-    Attributes:
-        folder: The folder that the worklist server reads.
-        ae_title: Its own AE title, so that no modality sees it.
-        hours: Age at which an entry is withdrawn.
-    """
-
-    folder: Path | None = None
-    ae_title: str = "TRIAGE"
-    hours: float = 24.0
-
-    def __post_init__(self) -> None:
-        """Check the AE title (PS3.5 6.2, AE) and the range."""
-        if not 0 < len(self.ae_title.strip()) <= SHORT_STRING or not self.ae_title.isprintable():
-            raise UsageError(f"ae_title = {self.ae_title!r} is not 1 to 16 printable characters")
-        _at_least("hours", self.hours, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """`[report]`: the shape of `triage.csv` for an importer that differs from the contract.
-
-    Attributes:
-        columns: Which columns, in their order; empty for all.
-        rename: Column -> header name.
-        words: Value -> the importer's own word, for `triage` and `priority`.
-        date_format: strftime format of DICOM dates; empty for verbatim.
-    """
-
-    columns: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    line_end: Literal["lf", "crlf"] = "lf"
-    quote: Literal["minimal", "all"] = "minimal"
-    date_format: str = ""
-    time_format: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every option of `scan` and every section of the site file, checked.
@@ -154,7 +112,6 @@ class Settings:
         output: Who may read the published files. Everything else stays 0600.
         priority: Triage -> what the importer may raise a study to. FLAGGED and NOT_SCREENED only.
         report: The shape of `triage.csv` for an importer that differs from the contract.
-        worklist: Modality worklist files; written where `folder` is given.
     """
 
     model: Path | None = None
@@ -188,8 +145,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     output: Output = field(default_factory=Output)
     priority: Mapping[Triage, str] = field(default_factory=dict)
-    report: Report = field(default_factory=Report)
-    worklist: Worklist = field(default_factory=Worklist)
+    report: TableLayout = field(default_factory=TableLayout)
 
     def __post_init__(self) -> None:
         """Check what no type says."""

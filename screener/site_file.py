@@ -60,7 +60,12 @@ class _Reader:
         for key in table:
             if key not in hints:
                 raise self._unknown_key(key, section, tuple(hints))
-        return kind(**{key: self.value(hints[key], table[key], section, key) for key in table})
+        values = {key: self.value(hints[key], table[key], section, key) for key in table}
+        try:
+            return kind(**values)
+        except ValueError as error:
+            # A type of the program's own that checks itself; its words are for a user.
+            raise UsageError(f"[{section}] {error}" if section else f"{error}") from None
 
     def value(self, hint: Any, value: object, section: str, key: str) -> Any:
         if isinstance(hint, types.UnionType):

@@ -21,7 +21,6 @@ EXAMPLES: Mapping[str, str] = {
     "threshold": "0.31",
     "state": '"/var/lib/screener/state.sqlite"',
     "log": '"/var/log/screener/scan.jsonl"',
-    "folder": '"/srv/worklist/TRIAGE"',
     "priority": '{ FLAGGED = "HIGH", NOT_SCREENED = "" }',
     "mode": "0o600",
 }
@@ -64,6 +63,7 @@ def _section(kind: type[Any]) -> Iterator[str]:
 def _words(kind: type[Any]) -> dict[str, str]:
     """Attribute -> its description, from the class's docstring."""
     _, _, text = (kind.__doc__ or "").partition("Attributes:\n")
+    text, _, _ = text.partition("\n\n")
     found: dict[str, str] = {}
     name = ""
     for line in textwrap.dedent(text).splitlines():

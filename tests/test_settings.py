@@ -43,9 +43,10 @@ mode = 0o640
 FLAGGED = "STAT"
 NOT_SCREENED = "MEDIUM"
 
-[worklist]
-folder = "worklist"
-hours = 12
+[report]
+columns = ["accession_number", "priority"]
+words.priority = { HIGH = "1" }
+delimiter = ";"
 """
 
 
@@ -67,8 +68,9 @@ def test_every_value_arrives_with_its_type(tmp_path: Path) -> None:
     assert settings.limits == dataclasses.replace(Limits(), wall_s=20.0, pixels=50_000_000)
     assert settings.output.mode == 0o640
     assert settings.priority == {Triage.FLAGGED: "STAT", Triage.NOT_SCREENED: "MEDIUM"}
-    assert settings.worklist.folder == tmp_path / "worklist"
-    assert settings.worklist.hours == 12.0
+    assert settings.report.columns == ("accession_number", "priority")
+    assert settings.report.words == {"priority": {"HIGH": "1"}}
+    assert settings.report.delimiter == ";"
 
 
 def test_no_site_file_gives_the_documented_defaults() -> None:
@@ -137,7 +139,9 @@ def test_the_threshold_of_the_command_line_replaces_the_sites(
         ("[output]\nmode = 0o666", "mode = 0o666 is no mode", "use 0o640"),
         ("[output]\nmode = 0o040", "mode = 0o40 is no mode", "the owner must read"),
         ("[output]\ngroup = 'no such group'", "'no such group' does not exist", "groupadd"),
-        ("[worklist]\nae_title = ''", "ae_title = ''", "16"),
+        ("[report]\ndelimiter = ', '", "[report] delimiter ', ' is not one character", ""),
+        ("[report]\nencoding = 'latin-0'", "[report] encoding 'latin-0'", ""),
+        ("[report]\nwords = { priority = 'x' }", "words] priority = 'x' is text", "a table"),
         ("threshold = 1.5", "threshold = 1.5 is not between 0 and 1", "calibrated score"),
         ("threshold = 0.5", "threshold = 0.5 without threshold_model_sha256", "model show"),
         ("threshold = 0.5\noperating_point = 'default'", "both an operating point", "leave one"),
