@@ -7,21 +7,19 @@ in PyTorch, so that the two can be compared.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from export.bundling import LAST_BLOCK, Head
 from export.graph import Graph, add_standardisation
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
     from onnx import ModelProto
     from torchvision.models.resnet import Bottleneck
 
@@ -29,18 +27,7 @@ if TYPE_CHECKING:
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 CHANNELS = {"layer1": 256, "layer2": 512, "layer3": 1024, "layer4": 2048}
-LAST_BLOCK = {"layer1": 2, "layer2": 3, "layer3": 5, "layer4": 2}
-TAPS = {stage: f"{stage}.{number}.out" for stage, number in LAST_BLOCK.items()}
-"""The value after each stage, by the stage's name."""
 SIDES = {"layer1": 56, "layer2": 28, "layer3": 14, "layer4": 7}
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The linear head, rounded as the rest: `weight` float32 (K, 2048), `bias` float32 (K,)."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
 
 
 def round_network(network: Network) -> Network:

@@ -89,7 +89,7 @@ class Classifier:
         self.bundle = bundle
         self._findings = len(bundle.card.findings)
         chosen, reasons = choose_providers(device)
-        self._session, self.provider = _open(bundle.content, chosen, threads or _cores())
+        self._session, self.provider = open_session(bundle.content, chosen, threads or cores())
         asked = chosen[0] if chosen else CPU
         if self.provider != asked:
             reasons.append(f"{asked} did not start")
@@ -217,15 +217,25 @@ def check_installation(path: Sequence[str] | None = None) -> None:
         )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     # Not ONNX Runtime's own count: it takes the machine's cores, and complains in a container.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _open(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, str]:
-    """A session and the provider that it really uses."""
+def open_session(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, str]:
+    """Start a session; returns it and the provider that it really uses.
+
+    Args:
+        content: A checked ONNX file.
+        providers: GPU providers to ask for, best first; the processor stands in for them.
+        threads: For one call.
+
+    Raises:
+        UsageError: ONNX Runtime refuses the model.
+    """
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(FATAL)
@@ -242,7 +252,7 @@ def _open(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, 
     except _runtime_errors() as error:
         if providers:
             # A GPU whose libraries load may still be too old or out of memory.
-            return _open(content, (), threads)
+            return open_session(content, (), threads)
         raise UsageError(
             "ONNX Runtime refuses the model",
             type(error).__name__,

@@ -59,17 +59,19 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Novelty:
-    """How novelty was fitted and what it turned away; rates in [0, 1], 1.0 is the limit.
+    """How novelty was fitted and what it turns away; rates in [0, 1], 1.0 is the limit.
 
-    `auroc`: for each kind of image that is no frontal chest radiograph, against the test split.
+    The limit was set on the calibration split; the other rates are of the validation split, which
+    had no part in it. `auroc`: for each kind of image that is no frontal chest radiograph, against
+    the validation split.
     """
 
     method: str
     limit: float
     target_rejected: float
     calibration_rejected: float
-    test_rejected_positive: float
-    test_rejected_negative: float
+    validation_rejected_positive: float
+    validation_rejected_negative: float
     auroc: dict[str, float]
 
 
