@@ -112,7 +112,9 @@ def _read_folders(data: Path) -> list[LabelledImage]:
             continue
         inner = folder / "images"
         source = inner if inner.is_dir() else folder
-        files = sorted(path for path in source.rglob("[!.]*") if path.is_file())
+        files = sorted(
+            path for path in source.rglob("*") if path.is_file() and not _hidden(path, source)
+        )
         if not files:
             raise UsageError(f"the class {folder.name!r} is empty", mend="remove it or fill it")
         # Relative: the split must not change when the data moves.
@@ -120,6 +122,10 @@ def _read_folders(data: Path) -> list[LabelledImage]:
             LabelledImage(path, folder.name, path.relative_to(data).as_posix()) for path in files
         ]
     return images
+
+
+def _hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
 def _check_classes(images: Sequence[LabelledImage], data: Path) -> None:

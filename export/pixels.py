@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from screener.domain import Radiograph, Rejection, Unchanged
+from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING, SIZE
 
 if TYPE_CHECKING:
@@ -75,6 +76,24 @@ def load_pixels(
     return pixels, rejections
 
 
+def require_pixels(images: Sequence[LabelledImage], cache: Path) -> NDArray[np.uint8]:
+    """As `load_pixels`, where every image must be readable.
+
+    Raises:
+        UsageError: `scan` would not score one of them.
+    """
+    pixels, rejections = load_pixels(images, cache)
+    bad = [(i, r) for i, r in zip(images, rejections, strict=True) if r is not None]
+    if bad:
+        image, rejection = bad[0]
+        raise UsageError(
+            f"{len(bad)} of {len(images)} images cannot be used; the first is {str(image.path)!r}",
+            f"{rejection.code}: scan would not score it",
+            "mend or remove them, also from the list where there is one",
+        )
+    return pixels
+
+
 def _key(images: Sequence[LabelledImage]) -> str:
     """Changes with the list, its order, the preprocessing, and any file's size or time."""
     key = hashlib.sha256(repr(PREPROCESSING).encode())
@@ -87,7 +106,8 @@ def _key(images: Sequence[LabelledImage]) -> str:
 
 def _read_cache(cache: Path, key: str) -> NDArray[np.uint8] | None:
     try:
-        with np.load(cache, allow_pickle=False) as kept:
+        # Opened here: numpy leaves its own handle open where the archive is cut.
+        with cache.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             pixels: NDArray[np.uint8] = kept["pixels"]
             return pixels if str(kept["key"]) == key else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

@@ -1,131 +1,118 @@
 """Fine-tune or train a ResNet50: one page, from data to checkpoint.
 
 Low resolution first and 224 pixels last; AdamW with a one-cycle rate a stage; bf16 and
-channels_last; class-balanced loss; label smoothing; an exponential average of the weights, which
+channels_last; class balance; label smoothing; an exponential average of the weights, which
 validation judges and export takes. Data order and augmentation are drawn from (seed, step), so a
-run that was killed resumes and ends the same.
+run that was killed resumes and ends the same, to the bit on the same processor.
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import math
-import os
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812 - the field's own name
 from torch import Tensor
 
 from export.augment import augment
-from export.dataset import LabelledImage, load_pixels, manifest_sha256, read_labels, split_images
-from export.network import Network, load_initial_weights, read_state
+from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
+from export.devices import Place, find_place, has_bf16
+from export.network import Network, load_initial_weights
+from export.pixels import require_pixels
+from export.prediction import load_network, predict, rank_auc
+from export.recipe import RECIPES, Recipe, Stage, learning_rate
+from export.run_log import Clock, RunLog
+from export.sampling import shrink, step_order, training_pool
 from screener import __version__
 from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One resolution: `size` pixels, for `epochs` passes over the training part."""
+__all__ = ["RECIPES", "Recipe", "Stage", "load_network", "train"]
 
-    size: int
-    epochs: float
-    rate: float
-    batch: int
+CHECKPOINT_STEPS = 50
 
 
-RECIPES: dict[str, tuple[Stage, ...]] = {
-    "scratch": (Stage(64, 12, 1e-3, 64), Stage(128, 4, 4e-4, 48), Stage(224, 2, 2e-4, 32)),
-    "fine-tune": (Stage(128, 3, 3e-4, 32), Stage(224, 5, 1e-4, 32)),
-    "smoke": (Stage(32, 1, 1e-3, 8), Stage(64, 1, 5e-4, 8)),
-}
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides how a run ends, beside the data."""
-
-    stages: tuple[Stage, ...]
-    weights: str = "scratch"
-    seed: int = 1
-    smoothing: float = 0.05
-    weight_decay: float = 0.05
-    average: float = 0.995
-    evaluations_per_stage: int = 4
-
-
-def learning_rate(position: float, peak: float) -> float:
-    """One cycle: linear warm-up over the first fifth, then a cosine to a fiftieth of the peak."""
-    if position < 0.2:
-        return peak * (0.05 + 0.95 * position / 0.2)
-    falling = (position - 0.2) / 0.8
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * falling)))
-
-
-def train(data: Path, run: Path, recipe: Recipe, *, device: str = "auto") -> Path:
+def train(
+    data: Path,
+    run: Path,
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    checkpoint_steps: int = CHECKPOINT_STEPS,
+    tell: Callable[[str], None] = _to_stderr,
+) -> Path:
     """Train on `data`, keep everything in `run`, and return the best checkpoint.
 
     A run folder that holds `last.pt` is continued; with another recipe or data it is refused.
 
+    Args:
+        data: Labelled images, see `export.dataset`.
+        run: A folder for checkpoints, log and pixel caches.
+        recipe: How to train.
+        device: `auto` or torch's name of one; torchrun gives each process its own.
+        checkpoint_steps: What a kill may cost at most; it does not change how the run ends.
+        tell: Takes a line of progress each step.
+
     Raises:
-        UsageError: bad data, or a run folder of another recipe.
+        UsageError: bad data (before any training), no such device or weights, or a run folder of
+            another recipe.
     """
     images = read_labels(data)
     parts = split_images(images, recipe.seed)
     run.mkdir(parents=True, exist_ok=True)
-    chosen, local_rank, world = _device(device)
-    part_pixels = {
-        name: _pixels(parts[name], run / f"{name}.npz") for name in ("train", "validation")
-    }
-    finding = next(image.label for image in images if image.positive)
-    facts = {
-        "finding": finding,
-        "recipe": asdict(recipe),
-        "data_sha256": manifest_sha256(images),
-        "counts": {
-            name: {"positive": sum(i.positive for i in part), "images": len(part)}
-            for name, part in parts.items()
-        },
-        "preprocessing": PREPROCESSING,
-        "software_version": __version__,
-    }
-    trainer = _Trainer(run, recipe, facts, part_pixels, parts, chosen, local_rank, world)
-    return trainer.run_all()
+    with find_place(device) as place:
+        pixels = _read_parts(images, parts, run, place)
+        facts = {
+            "finding": next(image.label for image in images if image.positive),
+            "recipe": asdict(recipe),
+            "data_sha256": manifest_sha256(images),
+            "counts": {
+                name: {"positive": sum(i.positive for i in part), "images": len(part)}
+                for name, part in parts.items()
+            },
+            "preprocessing": PREPROCESSING,
+            "software_version": __version__,
+            "world": place.world,
+        }
+        labels = {
+            name: torch.tensor([[float(image.positive)] for image in parts[name]])
+            for name in pixels
+        }
+        trainer = _Trainer(run, recipe, facts, pixels, labels, place, tell)
+        return trainer.run_all(checkpoint_steps)
 
 
-def _pixels(part: Sequence[LabelledImage], cache: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    pixels, rejections = load_pixels(part, cache)
-    bad = [(i, r) for i, r in zip(part, rejections, strict=True) if r is not None]
-    if bad:
-        raise UsageError(
-            f"{len(bad)} images cannot be used; the first is {bad[0][0].path.name!r}",
-            f"{bad[0][1].code}: scan would not score it",
-            "remove them from the data",
-        )
-    return pixels
-
-
-def _device(wanted: str) -> tuple[torch.device, int, int]:
-    """The device, and under torchrun this process's rank and the number of processes."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if wanted == "auto":
-        wanted = "cpu"
-        if torch.cuda.is_available():
-            wanted = f"cuda:{rank}"
-        elif torch.backends.mps.is_available():
-            wanted = "mps"
-    if world > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if wanted.startswith("cuda") else "gloo")
-    return torch.device(wanted), rank, world
+def _read_parts(
+    images: list[LabelledImage],
+    parts: dict[str, list[LabelledImage]],
+    run: Path,
+    place: Place,
+) -> dict[str, NDArray[np.uint8]]:
+    """The pixels of training and validation; of the other parts only whether they can be read."""
+    if not place.first:
+        # The first process has filled the cache by then.
+        place.wait()
+    pixels = require_pixels(images, run / "pixels.npz")
+    if place.first:
+        place.wait()
+    row = {image.path: number for number, image in enumerate(images)}
+    return {name: pixels[[row[i.path] for i in parts[name]]] for name in ("train", "validation")}
 
 
 class _Trainer:
@@ -136,26 +123,21 @@ class _Trainer:
         run: Path,
         recipe: Recipe,
         facts: dict[str, Any],
-        pixels: dict[str, np.ndarray[Any, np.dtype[np.uint8]]],
-        parts: dict[str, list[LabelledImage]],
-        device: torch.device,
-        rank: int,
-        world: int,
+        pixels: dict[str, NDArray[np.uint8]],
+        labels: dict[str, Tensor],
+        place: Place,
+        tell: Callable[[str], None],
     ) -> None:
-        self.run, self.recipe, self.facts, self.device = run, recipe, facts, device
-        self.rank, self.world = rank, world
-        self.pixels = pixels
-        self.labels = {
-            name: torch.tensor([[float(image.positive)] for image in parts[name]])
-            for name in pixels
-        }
+        self.run, self.recipe, self.facts, self.place = run, recipe, facts, place
+        self.pixels, self.labels = pixels, labels
+        self.tell = tell if place.first else lambda _: None
         torch.manual_seed(recipe.seed)
-        self.network = Network(1).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = Network(1).to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         load_initial_weights(self.network, recipe.weights)
+        if place.world > 1 and place.device.type == "cuda":
+            convert = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+            self.network = convert(self.network)  # type: ignore[no-untyped-call]
         self.average = copy.deepcopy(self.network).eval()
-        self.module: torch.nn.Module = self.network
-        if world > 1:
-            self.module = torch.nn.parallel.DistributedDataParallel(self.network)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         rest = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -165,17 +147,25 @@ class _Trainer:
             ],
             lr=1e-3,
         )
-        positive = float(self.labels["train"].mean())
-        self.positive_weight = torch.tensor(math.sqrt((1 - positive) / positive), device=device)
+        positive = float(labels["train"].mean())
+        weight = math.sqrt((1 - positive) / positive) if recipe.balance == "weight" else 1.0
+        self.positive_weight = torch.tensor(weight, device=place.device)
+        self.pool = training_pool(
+            labels["train"][:, 0] > 0.5, upsample=recipe.balance == "upsample"
+        )
         self.step, self.best = 0, {"auc": 0.0, "step": 0.0}
         self._resume()
+        self.module: torch.nn.Module = self.network
+        if place.world > 1:
+            self.module = torch.nn.parallel.DistributedDataParallel(self.network)
+        self.log = RunLog(run, self.step) if place.first else None
 
     def _resume(self) -> None:
         last = self.run / "last.pt"
         if not last.exists():
             return
         kept = torch.load(last, map_location="cpu", weights_only=True)
-        if kept["facts"] != json.loads(json.dumps(self.facts)):
+        if _decisive(kept["facts"]) != _decisive(json.loads(json.dumps(self.facts))):
             raise UsageError(
                 f"{str(self.run)!r} holds a run with another recipe or other data",
                 mend="give another --out",
@@ -184,10 +174,10 @@ class _Trainer:
         self.average.load_state_dict(kept["weights"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.step, self.best = kept["step"], kept["best"]
-        print(f"resumed at step {self.step}", flush=True)
+        self.tell(f"resumed at step {self.step}")
 
     def _save(self, name: str) -> None:
-        if self.rank != 0:
+        if not self.place.first:
             return
         content = {
             "facts": json.loads(json.dumps(self.facts)),
@@ -203,65 +193,76 @@ class _Trainer:
         torch.save(content, temporary)
         temporary.replace(self.run / name)
 
-    def run_all(self) -> Path:
+    def run_all(self, checkpoint_steps: int) -> Path:
         steps = [
-            max(1, int(stage.epochs * len(self.pixels["train"]) / (stage.batch * self.world)))
+            max(1, int(stage.epochs * len(self.pool) / (stage.batch * self.place.world)))
             for stage in self.recipe.stages
         ]
-        begin = 0
+        work = [
+            float(stage.size**2 * stage.batch)
+            for stage, count in zip(self.recipe.stages, steps, strict=True)
+            for _ in range(count)
+        ]
+        clock, begin = Clock(work, min(self.step, len(work))), 0
         for number, (stage, count) in enumerate(zip(self.recipe.stages, steps, strict=True)):
             if self.step < begin + count:
-                self._stage(stage, begin, count, last=number == len(steps) - 1)
+                last = number == len(steps) - 1
+                self._stage(stage, begin, count, clock, checkpoint_steps, last=last)
             begin += count
         if not (self.run / "best.pt").exists():
             self._save("best.pt")
         return self.run / "best.pt"
 
-    def _stage(self, stage: Stage, begin: int, count: int, *, last: bool) -> None:
-        # Shrink once to a little above the stage's size; the random affine does the rest.
-        images = torch.from_numpy(self.pixels["train"])
-        side = min(224, int(stage.size * 1.25))
-        if side < images.shape[-1]:
-            images = torch.cat(
-                [
-                    F.interpolate(chunk[:, None].float(), (side, side), mode="area")[:, 0]
-                    .round()
-                    .byte()
-                    for chunk in images.split(512)
-                ]
-            )
+    def _stage(
+        self,
+        stage: Stage,
+        begin: int,
+        count: int,
+        clock: Clock,
+        checkpoint_steps: int,
+        *,
+        last: bool,
+    ) -> None:
+        images = shrink(torch.from_numpy(self.pixels["train"]), stage.size)
         every = max(1, count // self.recipe.evaluations_per_stage)
+        per_step = stage.batch * self.place.world
         started, first = time.monotonic(), self.step
-        while self.step < begin + count:
+        while self.step < begin + count and not (last and self._stale(begin, every)):
             at = self.step - begin
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(at / count, stage.rate)
-            chosen = _order(len(images), at, stage.batch, self.recipe.seed + begin, self.world)
-            chosen = chosen[self.rank :: self.world]
+            order = step_order(len(self.pool), at, per_step, self.recipe.seed + begin)
+            chosen = self.pool[order[self.place.rank :: self.place.world]]
             generator = torch.Generator().manual_seed(
-                (self.recipe.seed << 32) + (self.step << 8) + self.rank
+                (self.recipe.seed << 32) + (self.step << 8) + self.place.rank
             )
             batch = augment(images[chosen][:, None].float() / 255, stage.size, generator)
             loss = self._update(batch, self.labels["train"][chosen])
             self.step += 1
-            rate = (self.step - first) * stage.batch * self.world / (time.monotonic() - started)
-            if self.step % 20 == 0 and self.rank == 0:
-                left = (begin + count - self.step) * stage.batch * self.world / rate
-                print(
-                    f"step {self.step} ({at + 1}/{count} at {stage.size} px) loss {loss:.4f} "
-                    f"{rate:.0f} images/s, {left / 60:.0f} min left in this stage",
-                    flush=True,
-                )
-            if (at + 1) % every == 0 or at + 1 == count:
+            rate = (self.step - first) * per_step / (time.monotonic() - started)
+            self.tell(
+                f"step {self.step} ({at + 1}/{count} at {stage.size} px) loss {loss:.4f} "
+                f"{rate:.0f} images/s, {clock.left_s(self.step) / 60:.0f} min left"
+            )
+            validated = (at + 1) % every == 0 or at + 1 == count
+            if validated:
                 self._validate(stage, loss, rate, last=last)
+            if validated or self.step % checkpoint_steps == 0:
                 self._save("last.pt")
 
+    def _stale(self, begin: int, every: int) -> bool:
+        """True where the last `patience` validations were no better than one before."""
+        if not self.recipe.patience or self.best["step"] <= begin:
+            return False
+        return self.step - self.best["step"] >= self.recipe.patience * every
+
     def _update(self, batch: Tensor, labels: Tensor) -> float:
-        batch = batch.to(self.device).contiguous(memory_format=torch.channels_last)
-        labels = labels.to(self.device)
+        device = self.place.device
+        batch = batch.to(device).contiguous(memory_format=torch.channels_last)
+        labels = labels.to(device)
         s = self.recipe.smoothing
         self.module.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "mps"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
             logits = self.module(batch)
         loss = F.binary_cross_entropy_with_logits(
             logits.float(), labels * (1 - s) + s / 2, pos_weight=self.positive_weight
@@ -284,87 +285,27 @@ class _Trainer:
         return float(loss.detach())
 
     def _validate(self, stage: Stage, loss: float, rate: float, *, last: bool) -> None:
-        logits = predict(self.average, self.pixels["validation"], stage.size, self.device)
-        labels = self.labels["validation"][:, 0].numpy() > 0.5
-        auc = rank_auc(logits[:, 0], labels)
+        auc = 0.0
+        if self.place.first:
+            device = self.place.device
+            logits = predict(self.average, self.pixels["validation"], stage.size, device)
+            auc = rank_auc(logits[:, 0], self.labels["validation"][:, 0].numpy() > 0.5)
+        auc = self.place.agree(auc)
         # Only the last stage sees what the exported network will see.
         if last and auc >= self.best["auc"]:
             self.best = {"auc": auc, "step": float(self.step)}
             self._save("best.pt")
-        row = {
-            "step": self.step,
-            "size": stage.size,
-            "loss": f"{loss:.4f}",
-            "validation_auc": f"{auc:.5f}",
-            "images_per_s": f"{rate:.1f}",
-        }
-        if self.rank != 0:
-            return
-        print(f"step {self.step}: validation AUC {auc:.4f} at {stage.size} px", flush=True)
-        log = self.run / "log.csv"
-        fresh = not log.exists()
-        with log.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        _tensorboard(self.run, {"validation/auc": auc, "train/loss": loss}, self.step)
+        self.tell(f"step {self.step}: validation AUC {auc:.4f} at {stage.size} px")
+        if self.log is not None:
+            self.log.add(self.step, stage.size, loss, auc, rate)
 
 
-def _tensorboard(run: Path, values: dict[str, float], step: int) -> None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return
-    with SummaryWriter(run / "tensorboard") as writer:  # type: ignore[no-untyped-call]
-        for name, value in values.items():
-            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-
-
-def _order(images: int, at: int, batch: int, seed: int, world: int) -> Tensor:
-    """The indices of step `at`: a stream of whole shuffles, found without replaying the past."""
-    wanted = torch.arange(at * batch * world, (at + 1) * batch * world)
-    epochs = (wanted // images).tolist()
-    shuffles = {
-        epoch: torch.randperm(images, generator=torch.Generator().manual_seed(seed * 1009 + epoch))
-        for epoch in set(epochs)
+def _decisive(facts: dict[str, Any]) -> dict[str, Any]:
+    """What must agree for a run to go on; options that it did not know yet are as they were."""
+    defaults = json.loads(json.dumps(asdict(Recipe(()))))
+    return {
+        "recipe": defaults | facts["recipe"],
+        "data": facts["data_sha256"],
+        "preprocessing": facts["preprocessing"],
+        "world": facts.get("world", 1),
     }
-    return torch.stack([shuffles[e][i] for e, i in zip(epochs, (wanted % images).tolist(), strict=True)])
-
-
-@torch.inference_mode()
-def predict(
-    network: Network,
-    pixels: np.ndarray[Any, np.dtype[np.uint8]],
-    size: int,
-    device: torch.device,
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Logits float32 (N, K) of uint8 (N, 224, 224), shrunk to `size` by area first."""
-    network.eval()
-    out = []
-    for chunk in torch.from_numpy(pixels).split(64):
-        batch = chunk[:, None].float() / 255
-        if size != batch.shape[-1]:
-            batch = F.interpolate(batch, (size, size), mode="area")
-        batch = batch.to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
-            out.append(network(batch).float().cpu())
-    return torch.cat(out).numpy()
-
-
-def rank_auc(scores: np.ndarray[Any, Any], positive: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
-    """Area under the ROC curve by scikit-learn."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(positive, scores))
-
-
-def load_network(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
-    """The averaged network of a checkpoint, in eval mode, and the facts of its run."""
-    state = read_state(checkpoint)
-    if "backbone.fc.weight" not in state:
-        raise UsageError(f"{str(checkpoint)!r} is no checkpoint of `screener train`")
-    network = Network(state["backbone.fc.weight"].shape[0])
-    network.load_state_dict(state)
-    facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
-    return network.eval(), facts

@@ -1,0 +1,283 @@
+"""Training: refused before it starts where the data is bad; killed and resumed it ends the same."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from export.devices import Place, find_place, has_bf16  # noqa: E402
+from export.prediction import load_network, predict  # noqa: E402
+from export.recipe import RECIPES, Recipe, Stage, learning_rate  # noqa: E402
+from export.run_log import FIELDS, Clock, RunLog  # noqa: E402
+from export.sampling import shrink, step_order, training_pool  # noqa: E402
+from export.train import _decisive, _Trainer, train  # noqa: E402
+from screener.errors import UsageError  # noqa: E402
+from tests.films import draw, save_png  # noqa: E402
+
+RECIPE = Recipe((Stage(32, 1, 1e-3, 4), Stage(48, 0.5, 5e-4, 4)), evaluations_per_stage=1)
+STEPS = 4 + 2
+KILLED = """
+import sys
+from pathlib import Path
+from export.train import Recipe, Stage, train
+from tests.test_train import RECIPE
+train(Path(sys.argv[1]), Path(sys.argv[2]), RECIPE, device="cpu", checkpoint_steps=2, tell=print)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 images to train on, 4 in each other split."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = ["file,label,split"]
+    for i in range(28):
+        positive = i % 2 == 0
+        save_png(draw(i, severity=-2.0 if positive else 1.0, size=128), folder / f"{i}.png")
+        split = "train" if i < 16 else ("validation", "calibration", "test")[(i - 16) // 4]
+        rows.append(f"{i}.png,{'covid' if positive else 'normal'},{split}")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run that nothing disturbed, and what it said."""
+    run = tmp_path_factory.mktemp("whole")
+    said: list[str] = []
+    best = train(data, run, RECIPE, device="cpu", checkpoint_steps=2, tell=said.append)
+    assert best == run / "best.pt"
+    return run, said
+
+
+def test_progress_line_a_step(whole: tuple[Path, list[str]]) -> None:
+    steps = [line for line in whole[1] if re.match(r"step \d+ \(", line)]
+    assert len(steps) == STEPS
+    for line in steps:
+        assert re.search(r"loss \d+\.\d{4} \d+ images/s, \d+ min left$", line)
+    assert "at 32 px" in steps[0]
+    assert "at 48 px" in steps[-1]
+
+
+def test_log_has_a_row_a_validation(whole: tuple[Path, list[str]]) -> None:
+    with (whole[0] / "log.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["step"], row["size"]) for row in rows] == [("4", "32"), ("6", "48")]
+    assert all(0 <= float(row["validation_auc"]) <= 1 for row in rows)
+
+
+def test_checkpoint_says_what_it_was_made_from(whole: tuple[Path, list[str]]) -> None:
+    network, facts = load_network(whole[0] / "best.pt")
+    assert not network.training
+    assert facts["finding"] == "covid"
+    assert facts["counts"]["train"] == {"positive": 8, "images": 16}
+    assert facts["recipe"]["seed"] == 1
+    assert facts["preprocessing"]["size"] == 224
+    pixels = np.zeros((2, 224, 224), np.uint8)
+    assert predict(network, pixels, 32, torch.device("cpu")).shape == (2, 1)
+
+
+def test_killed_and_resumed_it_ends_the_same(
+    whole: tuple[Path, list[str]], data: Path, tmp_path: Path
+) -> None:
+    shutil.copy(whole[0] / "pixels.npz", tmp_path)
+    command = [sys.executable, "-u", "-c", KILLED, str(data), str(tmp_path)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            # Step 3 is done and not saved; step 2 is.
+            if line.startswith("step 3 ("):
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    # What a kill in the middle of the log may leave.
+    (tmp_path / "log.csv").write_text(",".join(FIELDS) + "\n4,32,0.5,0.5,1.0\n6,4")
+
+    said: list[str] = []
+    train(data, tmp_path, RECIPE, device="cpu", checkpoint_steps=2, tell=said.append)
+    assert said[0] == "resumed at step 2"
+    for name in ("last.pt", "best.pt"):
+        kept, expected = (
+            torch.load(folder / name, weights_only=True) for folder in (tmp_path, whole[0])
+        )
+        assert kept["step"] == expected["step"]
+        assert kept["best"] == expected["best"]
+        for part in {"weights", "network"} & set(expected):
+            for key, value in expected[part].items():
+                assert torch.equal(kept[part][key], value), (name, part, key)
+    rows = [(tmp_path / "log.csv"), (whole[0] / "log.csv")]
+    columns = [[line.split(",")[:4] for line in path.read_text().splitlines()] for path in rows]
+    assert columns[0] == columns[1]
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_refused(
+    whole: tuple[Path, list[str]], data: Path
+) -> None:
+    said: list[str] = []
+    before = (whole[0] / "best.pt").stat().st_mtime_ns
+    assert train(data, whole[0], RECIPE, device="cpu", tell=said.append) == whole[0] / "best.pt"
+    assert said == [f"resumed at step {STEPS}"]
+    assert (whole[0] / "best.pt").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="another recipe or other data"):
+        train(data, whole[0], replace(RECIPE, smoothing=0.1), device="cpu", tell=said.append)
+
+
+def test_a_run_of_before_an_option_was_there_goes_on() -> None:
+    old = asdict(RECIPE)
+    del old["balance"], old["patience"]
+    facts = {"data_sha256": "1", "preprocessing": {}}
+    assert _decisive({**facts, "recipe": old}) == _decisive({**facts, "recipe": asdict(RECIPE)})
+    other = asdict(replace(RECIPE, balance="none"))
+    assert _decisive({**facts, "recipe": old}) != _decisive({**facts, "recipe": other})
+    assert _decisive({**facts, "recipe": old}) != _decisive({**facts, "recipe": old, "world": 2})
+
+
+def test_bad_data_is_told_before_training(data: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "data"
+    shutil.copytree(data, bad)
+    (bad / "27.png").write_bytes((data / "27.png").read_bytes()[:500])
+    with pytest.raises(UsageError, match=r"1 of 28 images .*27\.png.*TRUNCATED"):
+        train(bad, tmp_path / "run", RECIPE, device="cpu")
+    (bad / "27.png").write_bytes((data / "0.png").read_bytes())
+    with pytest.raises(UsageError, match="the same file with two labels"):
+        train(bad, tmp_path / "run", RECIPE, device="cpu")
+    (bad / "27.png").write_bytes((data / "1.png").read_bytes())
+    with pytest.raises(UsageError, match="in two splits"):
+        train(bad, tmp_path / "run", RECIPE, device="cpu")
+    with pytest.raises(UsageError, match="no device 'gpu'"):
+        train(data, tmp_path / "run", RECIPE, device="gpu")
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_rate_rises_once_and_falls() -> None:
+    rates = [learning_rate(i / 100, 1.0) for i in range(101)]
+    peak = rates.index(max(rates))
+    assert 0.19 <= peak / 100 <= 0.21
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert (rates[0], rates[-1]) == (pytest.approx(0.05), pytest.approx(0.02))
+    assert max(rates) == pytest.approx(1.0)
+
+
+def test_order_is_whole_shuffles_of_seed_and_step() -> None:
+    stream = torch.cat([step_order(10, at, 4, seed=3) for at in range(5)]).tolist()
+    assert sorted(stream[:10]) == sorted(stream[10:]) == list(range(10))
+    assert stream[:10] != stream[10:]
+    assert step_order(10, 2, 4, seed=3).tolist() == stream[8:12]
+    assert step_order(10, 2, 4, seed=4).tolist() != stream[8:12]
+
+
+def test_pool_balances_by_repeating_the_rare_class() -> None:
+    positive = torch.tensor([True] + [False] * 5 + [True])
+    assert training_pool(positive, upsample=False).tolist() == list(range(7))
+    pool = training_pool(positive, upsample=True)
+    assert len(pool) == 10
+    assert positive[pool].sum() == 5
+    assert set(pool.tolist()) == set(range(7))
+    assert len(training_pool(~positive, upsample=True)) == 10
+
+
+def test_shrink_leaves_room_for_the_affine() -> None:
+    images = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
+    assert shrink(images, 64).shape == (3, 80, 80)
+    assert shrink(images, 64).dtype == torch.uint8
+    assert shrink(images, 224) is images
+    # 1.25 * 112 = 140 = 224 * 5 / 8: the mean is kept.
+    assert float(shrink(images, 112).float().mean()) == pytest.approx(
+        float(images.float().mean()), abs=0.5
+    )
+
+
+def test_patience_ends_the_last_stage() -> None:
+    trainer = _Trainer.__new__(_Trainer)
+    trainer.recipe, trainer.best = replace(RECIPE, patience=2), {"auc": 0.9, "step": 30.0}
+    for step, stale in ((30, False), (49, False), (50, True)):
+        trainer.step = step
+        assert trainer._stale(begin=20, every=10) is stale
+    trainer.best = {"auc": 0.0, "step": 0.0}
+    assert not trainer._stale(begin=20, every=10)
+    trainer.recipe = RECIPE
+    trainer.best = {"auc": 0.9, "step": 21.0}
+    assert not trainer._stale(begin=20, every=10)
+
+
+def test_log_drops_what_will_be_repeated(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0)
+    for step in (10, 20, 30):
+        log.add(step, 64, 0.5, 0.9, 100.0)
+    RunLog(tmp_path, 20).add(25, 64, 0.4, 0.91, 100.0)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines == [
+        "step,size,loss,validation_auc,images_per_s",
+        "10,64,0.5000,0.90000,100.0",
+        "20,64,0.5000,0.90000,100.0",
+        "25,64,0.4000,0.91000,100.0",
+    ]
+
+
+def test_clock_weighs_the_work_that_is_left() -> None:
+    clock = Clock([1.0] * 10 + [4.0] * 10, 5)
+    assert clock.left_s(5) == 0
+    clock._begin -= 10
+    # Five units took ten seconds; forty are left.
+    assert clock.left_s(10) == pytest.approx(80, rel=0.01)
+    assert clock.left_s(20) == 0
+
+
+def test_place_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with find_place("cpu") as place:
+        assert place == Place(torch.device("cpu"), 0, 1)
+        assert place.first
+        assert place.agree(0.25) == 0.25
+        place.wait()
+    assert not has_bf16(torch.device("mps"))
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no device 'cuda:1' here"), find_place("cuda:1"):
+            pass
+
+
+def test_recipes_end_at_the_size_of_the_model() -> None:
+    for name, stages in RECIPES.items():
+        sizes = [stage.size for stage in stages]
+        assert sizes == sorted(sizes)
+        assert sizes[-1] == 224 or name == "smoke"
+
+
+@pytest.mark.long
+def test_two_processes_under_torchrun(data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [*command, str(script), str(data), str(run)],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    # Twice the images a step, half the steps; one process speaks and writes.
+    steps = [line for line in done.stdout.splitlines() if re.match(r"step \d+ \(", line)]
+    assert [line.split(" loss")[0] for line in steps] == [
+        "step 1 (1/2 at 32 px)",
+        "step 2 (2/2 at 32 px)",
+        "step 3 (1/1 at 48 px)",
+    ]
+    assert load_network(run / "best.pt")[1]["world"] == 2
