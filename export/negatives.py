@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from export.dataset import LabelledImage, load_pixels
+from screener.dicom import read_instance
+from screener.dicom_pixels import read_stored
+from screener.domain import Limits
 from screener.errors import FileRejected, UsageError
 from screener.preprocess import SIZE, Display, Window, preprocess
 
@@ -145,13 +147,14 @@ def _dicom(names: Iterable[str]) -> list[Pixels]:
     home = _package("data_store")
     images: list[Pixels] = []
     for path in [home / "data" / name for name in names] if home else []:
-        dataset = pydicom.dcmread(path)
-        frame = dataset.pixel_array
-        if frame.ndim == 3 and frame.shape[-1] == 3:
-            frame = frame.mean(-1)
-        frame = frame if frame.ndim == 2 else frame[0]
-        inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-        images += _crops(-frame.astype(np.float32) if inverted else frame)
+        try:
+            file = read_instance(memoryview(path.read_bytes()), Limits())
+            pixels = read_stored(file, Limits(), full_size=True)
+        except FileRejected:
+            # Colour or several frames: `scan` refuses these before novelty is asked.
+            continue
+        values = pixels.stored.values
+        images += _crops(-values.astype(np.float32) if pixels.display.invert else values)
     return images
 
 
