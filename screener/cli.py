@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
-from screener import __version__, cli_models, cli_site
+from screener import __version__, cli_bundles, cli_models, cli_site
 from screener.console import ScanProgress, note, print_summary, tell, tell_error
 from screener.errors import InterruptedRunError, ScreenerError, UsageError
 
@@ -214,8 +214,10 @@ def scan(
 
 
 app.command()(cli_models.train)
+app.command()(cli_models.export)
 app.command()(cli_models.evaluate)
-app.add_typer(cli_models.model)
+app.command()(cli_models.calibrate)
+app.add_typer(cli_bundles.model)
 app.command()(cli_site.doctor)
 app.command()(cli_site.init)
 app.command()(cli_site.explain)

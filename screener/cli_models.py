@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -11,13 +11,6 @@ import typer
 
 from screener.console import note, print_table, tell
 from screener.errors import UsageError
-
-model = typer.Typer(
-    name="model",
-    help="Show or check a model bundle.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 
 
 def require_extra(extra: str, *modules: str) -> None:
@@ -61,7 +54,7 @@ def train(
     Example: screener train covid-radiography --out runs/1 --weights imagenet
     """
     require_extra("train", "torch", "torchvision", "sklearn")
-    from export.train import RECIPES, Recipe
+    from export.recipe import RECIPES, Recipe
     from export.train import train as run_training
 
     name = recipe or ("scratch" if weights == "scratch" else "fine-tune")
@@ -71,11 +64,64 @@ def train(
     tell(f"checkpoint {checkpoint}")
 
 
-def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle or checkpoint, or the word shipped.")
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Of screener train: RUN/best.pt.")
     ],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled films, as for train.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            "--calibration",
+            metavar="DATA",
+            help="What it was trained on: calibration and novelty are fitted on its own parts.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="MODEL.onnx", help="The bundle to write.")
+    ],
+    negatives: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FOLDER", help="Folders of images that novelty should turn away."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the model; the file's by default.")] = "",
+    target_sensitivity: Annotated[
+        float, typer.Option(metavar="X", help="Of the operating point default, end to end.")
+    ] = 0.97,
+) -> None:
+    """Write a checkpoint as a bundle that scan takes.
+
+    One ONNX file with calibrated score, class activation map and novelty inside, its card with what
+    it was measured to give, compared with PyTorch before it is written. Needs the extra train.
+
+    Example: screener export runs/1/best.pt --data covid-radiography --out site.onnx
+    """
+    require_extra("train", "torch", "torchvision", "sklearn")
+    from export.to_onnx import export as run_export
+
+    written = run_export(
+        checkpoint,
+        data,
+        out,
+        negatives=negatives,
+        name=name,
+        target_sensitivity=target_sensitivity,
+    )
+    tell(f"wrote {written}; see `screener model show {written}`")
+
+
+Evaluated = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A bundle or checkpoint, or the word shipped.")
+]
+Labelled = Annotated[Path, typer.Argument(metavar="DATA", help="Labelled films, as for train.")]
+ScanDevice = Annotated[
+    Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="As for scan.")
+]
+
+
+def evaluate(
+    model: Evaluated,
+    data: Labelled,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Metrics, plots and report go here.")
     ],
@@ -90,9 +136,7 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="COLUMN", help="Measure the groups of this column apart; repeatable."),
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="As for scan.")
-    ] = "auto",
+    device: ScanDevice = "auto",
 ) -> None:
     """Measure a model on labelled radiographs.
 
@@ -106,7 +150,7 @@ def evaluate(
     from export.evaluate import evaluate as run_evaluation
 
     found = run_evaluation(
-        None if model == "shipped" else Path(model),
+        _path_of(model),
         data,
         out,
         split=None if split == "all" else split,
@@ -131,6 +175,59 @@ def evaluate(
     )
 
 
+def calibrate(
+    model: Evaluated,
+    data: Labelled,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="MODEL.onnx", help="The model with its point.")
+    ],
+    target_sensitivity: Annotated[
+        float, typer.Option(metavar="X", help="Of images, end to end: 0.5 to 0.999.")
+    ] = 0.97,
+    name: Annotated[str, typer.Option(help="Of the new operating point.")] = "site",
+    device: ScanDevice = "auto",
+) -> None:
+    """Fit a site's own operating point.
+
+    On labelled films of the site, read as scan reads them. Writes the same model with one more
+    operating point in its card, for that model alone. Needs the extra evaluate.
+
+    Example: screener calibrate shipped films.csv --out site.onnx
+    """
+    require_extra("evaluate", "sklearn")
+    from export.calibrate import calibrate as run_calibration
+
+    found = run_calibration(
+        _path_of(model), data, out, target_sensitivity, name=name, device=device, tell=note
+    )
+    point, (low, high) = found.point, found.threshold_interval
+    print_table(
+        ("operating point", "threshold", "sensitivity", "specificity"),
+        [
+            (
+                point.name,
+                f"{point.threshold:.4f} ({low:.4f} to {high:.4f})",
+                with_interval(point.sensitivity, point.sensitivity_interval),
+                with_interval(point.specificity, point.specificity_interval),
+            )
+        ],
+    )
+    tell(f"wrote {out}: scan with --model {out} --operating-point {name}")
+
+
+def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A measured share with its 95 % interval, in words where there is none."""
+    if value is None:
+        return "not measured"
+    if interval is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def _path_of(model: str) -> Path | None:
+    return None if model == "shipped" else Path(model)
+
+
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
@@ -139,103 +236,3 @@ def _estimate(found: Mapping[str, float] | None) -> str:
     if found is None:
         return "not measured"
     return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
-
-
-Bundle = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Argument(metavar="[MODEL.onnx]", help="Without it the one that is shipped."),
-]
-
-
-@model.command()
-def show(path: Bundle = None) -> None:
-    """Print a model's card.
-
-    What it is for, what it was measured to give, from which data.
-
-    Example: screener model show site.onnx
-    """
-    import dataclasses
-
-    from screener.bundle import load_bundle
-
-    bundle = load_bundle(path)
-    card = bundle.card
-    tell(f"{card.name}, {card.precision}, {len(bundle.content) / 1e6:.1f} MB")
-    tell(f"sha256        {bundle.sha256}")
-    tell(f"findings      {', '.join(card.findings)}")
-    tell(f"intended use  {card.intended_use}")
-    for limit in card.limits:
-        tell(f"limit         {limit}")
-    for level, points in (
-        ("image", card.operating_points),
-        ("study", card.study_operating_points),
-    ):
-        tell("")
-        tell(f"operating points per {level}:")
-        print_table(
-            ("name", "finding", "threshold", "sensitivity", "specificity", "data"),
-            [
-                (
-                    point.name,
-                    point.finding,
-                    f"{point.threshold:.4f}",
-                    _with_interval(point.sensitivity, point.sensitivity_interval),
-                    _with_interval(point.specificity, point.specificity_interval),
-                    point.data,
-                )
-                for point in points
-            ],
-        )
-    tell("")
-    shown = {"name", "findings", "intended_use", "limits", "precision"}
-    shown |= {"operating_points", "study_operating_points"}
-    rest = {name: value for name, value in dataclasses.asdict(card).items() if name not in shown}
-    print_table(("field", "value"), _flat("", rest))
-
-
-def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """The leaves of nested values, by a dotted name."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _flat(f"{name}.{key}" if name else key, each)
-    elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
-        for number, each in enumerate(value):
-            yield from _flat(f"{name}[{number}]", each)
-    elif value is None:
-        yield name, ""
-    else:
-        yield name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
-    if value is None:
-        return "not measured"
-    if interval is None:
-        return f"{value:.3f}"
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
-
-
-@model.command()
-def verify(path: Bundle = None) -> None:
-    """Check a model before it is used.
-
-    Structure, card, and that its outputs are what the card says. Exit code 2 where it must not be
-    used.
-
-    Example: screener model verify site.onnx
-    """
-    from screener.bundle import load_bundle
-    from screener.verify import verify_bundle
-
-    bundle = load_bundle(path)
-    checks = verify_bundle(bundle)
-    rows = [(check.name, "works" if check.ok else "fails", check.detail) for check in checks]
-    print_table(("check", "state", "found"), rows)
-    bad = [check.name for check in checks if not check.ok]
-    if bad:
-        raise UsageError(
-            f"the model fails {len(bad)} of {len(checks)} checks: {', '.join(bad)}",
-            mend="export it again",
-        )
-    tell(f"{bundle.name} passes {len(checks)} checks; SHA-256 {bundle.sha256}")

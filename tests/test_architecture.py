@@ -112,13 +112,14 @@ def test_one_boundary_catches_everything() -> None:
             names = {each.id for each in caught if isinstance(each, ast.Name)}
             if node.type is None or names & {"Exception", "BaseException"}:
                 broad.append(_name(path))
-    assert set(broad) <= {"screener.examine"}
+    # torch raises many unrelated types for a broken checkpoint, which is one file too.
+    assert set(broad) <= {"screener.examine", "export.network"}
 
 
 def test_scan_has_no_way_to_the_network() -> None:
     talking = {"socket", "http", "urllib", "ssl", "ftplib", "smtplib", "requests", "httpx"}
     for path in PROGRAM:
-        if _name(path).startswith(("screener.pacs", "screener.workers")):
+        if _name(path).startswith(LOCAL_SOCKETS):
             # The workers talk over a socket pair, which has no address.
             continue
         found = {imported.split(".")[0] for imported, _ in _imports(path)}

@@ -152,7 +152,7 @@ def test_a_mistyped_key_of_the_site_file_is_named(call: Call, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["train x --out y"])
+@pytest.mark.parametrize("command", ["train x --out y", "export x --data y --out z"])
 def test_without_torch_a_command_says_which_extra(
     command: str, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

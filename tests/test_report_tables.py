@@ -185,7 +185,7 @@ def test_rows_are_streamed() -> None:
         "+1",
         "-1",
         "@SUM(A1)",
-        "＝1",  # noqa: RUF001
+        "＝1",
         "  =1",
         "\u00a0=1",
         "0012345",

@@ -103,7 +103,7 @@ def test_readable_table(images: list[ImageFacts], triage: str, code: str) -> Non
     assert len({v.reason for v in verdicts}) == 1
 
 
-def oracle(images: tuple[ImageFacts, ...]) -> Triage:  # noqa: PLR0911
+def oracle(images: tuple[ImageFacts, ...]) -> Triage:
     """The contract's sentences as a chain of questions about the whole study."""
     seen = {i.sop_instance_uid for i in images if i.scores and i.sop_instance_uid}
     if any(i.scores and i.scores[0] >= 0.5 for i in images):

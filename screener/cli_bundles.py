@@ -1,0 +1,112 @@
+"""`screener model`: show a bundle's card, check it before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from screener.cli_models import with_interval
+from screener.console import print_table, tell
+from screener.errors import UsageError
+
+model = typer.Typer(
+    name="model",
+    help="Show or check a model bundle.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+Bundle = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(metavar="[MODEL.onnx]", help="Without it the one that is shipped."),
+]
+
+
+@model.command()
+def show(path: Bundle = None) -> None:
+    """Print a model's card.
+
+    What it is for, what it was measured to give, from which data.
+
+    Example: screener model show site.onnx
+    """
+    import dataclasses
+
+    from screener.bundle import load_bundle
+
+    bundle = load_bundle(path)
+    card = bundle.card
+    tell(f"{card.name}, {card.precision}, {len(bundle.content) / 1e6:.1f} MB")
+    tell(f"sha256        {bundle.sha256}")
+    tell(f"findings      {', '.join(card.findings)}")
+    tell(f"intended use  {card.intended_use}")
+    for limit in card.limits:
+        tell(f"limit         {limit}")
+    for level, points in (
+        ("image", card.operating_points),
+        ("study", card.study_operating_points),
+    ):
+        tell("")
+        tell(f"operating points per {level}:")
+        print_table(
+            ("name", "finding", "threshold", "sensitivity", "specificity", "data"),
+            [
+                (
+                    point.name,
+                    point.finding,
+                    f"{point.threshold:.4f}",
+                    with_interval(point.sensitivity, point.sensitivity_interval),
+                    with_interval(point.specificity, point.specificity_interval),
+                    point.data,
+                )
+                for point in points
+            ],
+        )
+    tell("")
+    shown = {"name", "findings", "intended_use", "limits", "precision"}
+    shown |= {"operating_points", "study_operating_points"}
+    rest = {name: value for name, value in dataclasses.asdict(card).items() if name not in shown}
+    print_table(("field", "value"), _flat("", rest))
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """The leaves of nested values, by a dotted name."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _flat(f"{name}.{key}" if name else key, each)
+    elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
+        for number, each in enumerate(value):
+            yield from _flat(f"{name}[{number}]", each)
+    elif value is None:
+        yield name, ""
+    else:
+        yield name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@model.command()
+def verify(path: Bundle = None) -> None:
+    """Check a model before it is used.
+
+    Structure, card, and that its outputs are what the card says. Exit code 2 where it must not be
+    used.
+
+    Example: screener model verify site.onnx
+    """
+    from screener.bundle import load_bundle
+    from screener.verify import verify_bundle
+
+    bundle = load_bundle(path)
+    checks = verify_bundle(bundle)
+    rows = [(check.name, "works" if check.ok else "fails", check.detail) for check in checks]
+    print_table(("check", "state", "found"), rows)
+    bad = [check.name for check in checks if not check.ok]
+    if bad:
+        raise UsageError(
+            f"the model fails {len(bad)} of {len(checks)} checks: {', '.join(bad)}",
+            mend="export it again",
+        )
+    tell(f"{bundle.name} passes {len(checks)} checks; SHA-256 {bundle.sha256}")
