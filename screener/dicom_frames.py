@@ -9,7 +9,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from screener.dicom_header import NATIVE, UNDEFINED
+import numpy as np
+
+from screener.dicom_header import EXPLICIT_BIG_ENDIAN, NATIVE, UNDEFINED
 from screener.dicom_tags import Tag
 from screener.domain import ReasonCode, Warn
 from screener.errors import FileRejected
@@ -103,7 +105,18 @@ def _native_frame(
         if len(surplus) >= expected or any(surplus):
             raise FileRejected(ReasonCode.MALFORMED, "more pixel data than rows x columns")
         file.elements.warnings.add(Warn.HEADER)
+    if description.transfer_syntax_uid == EXPLICIT_BIG_ENDIAN and description.bits_allocated == 8:
+        vr = bytes(file.content[offset - 8 : offset - 6])
+        if vr == b"OW":
+            return _swap_words(file.content[offset : offset + length])[:expected]
     return file.content[offset : offset + expected]
+
+
+def _swap_words(content: memoryview) -> memoryview:
+    """8-bit samples in big endian words: the second of a pair comes first (PS3.5 8.1.1, D)."""
+    even = len(content) // 2 * 2
+    swapped = np.frombuffer(content[:even], dtype=np.uint16).byteswap().tobytes()
+    return memoryview(swapped + bytes(content[even:]))
 
 
 def _encapsulated_frame(file: DicomFile, offset: int) -> memoryview:

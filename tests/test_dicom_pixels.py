@@ -16,7 +16,8 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from screener.dicom import read_instance
-from screener.dicom_pixels import DicomPixels, read_stored
+from screener.dicom_frames import read_frame
+from screener.dicom_pixels import DicomPixels, describe_pixels, read_stored
 from screener.domain import Limits, ReasonCode, Warn
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
@@ -550,3 +551,12 @@ def test_encapsulated_as_pydicom_writes_it() -> None:
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     assert np.array_equal(stored(written(dataset, RLELossless)).stored.values, film_values())
+
+
+def test_eight_bit_words_of_big_endian_are_swapped() -> None:
+    """The same image in both byte orders, its 8-bit samples in words (PS3.5 8.1.1)."""
+    found = []
+    for name in ("OBXXXX1A.dcm", "OBXXXX1A_expb.dcm"):
+        file = read_instance(memoryview((DATA / name).read_bytes()), LIMITS)
+        found.append(bytes(read_frame(file, describe_pixels(file))))
+    assert found[0] == found[1]
