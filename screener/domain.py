@@ -87,7 +87,10 @@ REASONS: dict[ReasonCode, tuple[Outcome, str]] = {
     ReasonCode.FOR_PROCESSING: (Outcome.INELIGIBLE, "raw pixels meant for processing, not reading"),
     ReasonCode.MODALITY: (Outcome.INELIGIBLE, "the modality is not radiography"),
     ReasonCode.VIEW: (Outcome.INELIGIBLE, "the header states a view that is not frontal"),
-    ReasonCode.BODY_PART: (Outcome.INELIGIBLE, "the header states a body part other than the chest"),
+    ReasonCode.BODY_PART: (
+        Outcome.INELIGIBLE,
+        "the header states a body part other than the chest",
+    ),
     ReasonCode.AGE: (Outcome.INELIGIBLE, "the patient is outside the model's age range"),
     ReasonCode.COLOUR: (Outcome.INELIGIBLE, "a colour image"),
     ReasonCode.TOO_SMALL: (Outcome.INELIGIBLE, "fewer rows or columns than a radiograph has"),

@@ -1,13 +1,13 @@
 """The exceptions of the program; expected outcomes of a file are values (`domain.Rejection`).
 
-    ScreenerError                what a user is told: what, why, what to do
-    |- UsageError           2    wrong options, site file or model; nothing was written
-    |- NothingToScreenError 4    a path is missing or empty: an unmounted archive
-    |- GpuRequiredError     5    a GPU was required and is not usable
-    |- LockedError         11    another run holds the lock
-    |- RunError             1    the run itself failed; the last report is intact
-    |- InterruptedRunError  130, 143
-    FileRejected                 ends the way of one file; the one boundary makes it a Rejection
+ScreenerError                what a user is told: what, why, what to do
+|- UsageError           2    wrong options, site file or model; nothing was written
+|- NothingToScreenError 4    a path is missing or empty: an unmounted archive
+|- GpuRequiredError     5    a GPU was required and is not usable
+|- LockedError         11    another run holds the lock
+|- RunError             1    the run itself failed; the last report is intact
+|- InterruptedRunError  130, 143
+FileRejected                 ends the way of one file; the one boundary makes it a Rejection
 """
 
 from __future__ import annotations
