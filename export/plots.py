@@ -1,4 +1,4 @@
-"""The plots of a measurement: PNG, and JPEG for films. Matplotlib without a screen or global state."""
+"""The plots of a measurement: PNG, and JPEG for films. Matplotlib without a screen or state."""
 
 from __future__ import annotations
 

@@ -346,6 +346,7 @@ def test_a_checkpoint_is_measured_alike(run: Run, tmp_path: Path) -> None:
     from export.network import Network
 
     torch.manual_seed(1)
+    torch.set_num_threads(1)
     network = Network(1)
     kept = {
         "weights": network.state_dict(),

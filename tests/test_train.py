@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,10 +32,21 @@ STEPS = 4 + 2
 KILLED = """
 import sys
 from pathlib import Path
-from export.train import Recipe, Stage, train
+import torch
+from export.train import train
 from tests.test_train import RECIPE
+torch.set_num_threads(1)
 train(Path(sys.argv[1]), Path(sys.argv[2]), RECIPE, device="cpu", checkpoint_steps=2, tell=print)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for one another are slow where other tests keep the processor busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
