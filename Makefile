@@ -1,18 +1,21 @@
 # make demo   installs the base into .venv and screens sample_data
 # make test   installs what the tests need into .venv-test, then lint, types, tests
 #
+# make model DATA=...  trains on labelled radiographs and puts the bundle into the package
+#
 # PYTHON=...  another interpreter than the one that is found
 # TORCH=...   what pip is given for torch, where a smaller build is at hand:
 #             make test TORCH='torch torchvision --index-url URL-of-the-CPU-builds'
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lint system clean
+.PHONY: help demo test test-long lint system model clean
 
 DEMO := .venv
 TEST := .venv-test
 SOURCES := pyproject.toml $(shell find screener export -name '*.py' -o -name '*.onnx')
-SYSTEM_PACKAGES := dcmtk strace
+# Toolkits that wrote or check what the tests read, and what injects faults.
+SYSTEM_PACKAGES := dcmtk dicom3tools strace
 PIP := -m pip --disable-pip-version-check install --quiet
 
 # The shims of version managers answer to names that they cannot run: each is asked.
@@ -69,14 +72,30 @@ $(TEST)/.installed: pyproject.toml
 	@$(TEST)/bin/python $(PIP) --editable '.[evaluate,train,pacs,dev]'
 	@touch $@
 
-# Peers that the tests talk to and tools that inject faults.
 system:
-	@if command -v dcmdump >/dev/null && command -v strace >/dev/null; then :; \
+	@for command in dcmdump dciodvfy strace; do \
+	command -v $$command >/dev/null || missing=yes; done; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "Installing $(SYSTEM_PACKAGES) ..."; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
-	else echo "Not installed: $(SYSTEM_PACKAGES). Tests that need them are skipped by name."; fi
+	else echo "Not all there: $(SYSTEM_PACKAGES). Tests that need them are skipped by name."; fi
+
+RECIPE := scratch
+RUN := runs/model
+MODELS := screener/models
+SCREENER := $(TEST)/bin/screener
+WITH_NEGATIVES = $(if $(NEGATIVES),--negatives '$(NEGATIVES)')
+
+# Hours on a processor. A run that was interrupted goes on.
+model: $(TEST)/.installed
+	@test -n "$(DATA)" || { echo "Name the labelled radiographs: make model DATA=FOLDER" >&2; exit 1; }
+	$(SCREENER) train '$(DATA)' --out '$(RUN)' --recipe $(RECIPE)
+	mkdir -p $(MODELS)
+	$(SCREENER) export '$(RUN)/best.pt' --data '$(DATA)' --out $(MODELS)/screener-covid.onnx $(WITH_NEGATIVES)
+	$(SCREENER) model verify $(MODELS)/screener-covid.onnx
+	$(SCREENER) evaluate $(MODELS)/screener-covid.onnx '$(DATA)' --out '$(RUN)/evaluation'
 
 clean:
 	rm -rf $(DEMO) $(TEST) demo-report build dist

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, Optional
 
 import typer
@@ -66,7 +68,10 @@ def train(
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Of screener train: RUN/best.pt.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="RUN/best.pt of train; with --int8 a float bundle, too."
+        ),
     ],
     data: Annotated[
         Path,
@@ -88,6 +93,9 @@ def export(
     target_sensitivity: Annotated[
         float, typer.Option(metavar="X", help="Of the operating point default, end to end.")
     ] = 0.97,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise; refused where it decides otherwise.")
+    ] = False,
 ) -> None:
     """Write a checkpoint as a bundle that scan takes.
 
@@ -97,17 +105,25 @@ def export(
     Example: screener export runs/1/best.pt --data covid-radiography --out site.onnx
     """
     require_extra("train", "torch", "torchvision", "sklearn")
-    from export.to_onnx import export as run_export
+    with ExitStack() as stack:
+        source = checkpoint
+        if not (int8 and checkpoint.suffix == ".onnx"):
+            from export.to_onnx import export as export_float
 
-    written = run_export(
-        checkpoint,
-        data,
-        out,
-        negatives=negatives,
-        name=name,
-        target_sensitivity=target_sensitivity,
-    )
-    tell(f"wrote {written}; see `screener model show {written}`")
+            folder = stack.enter_context(TemporaryDirectory()) if int8 else ""
+            source = export_float(
+                checkpoint,
+                data,
+                Path(folder) / out.name if int8 else out,
+                negatives=negatives,
+                name=name,
+                target_sensitivity=target_sensitivity,
+            )
+        if int8:
+            from export.quantize import quantize
+
+            quantize(source, data, out, negatives=negatives)
+    tell(f"wrote {out}; see `screener model show {out}`")
 
 
 Evaluated = Annotated[
