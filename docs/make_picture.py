@@ -1,7 +1,11 @@
-"""Draw the picture of the README from a report: python docs/make_picture.py demo-report docs/report.svg"""
+"""Draw the picture of the README from a report.
+
+python docs/make_picture.py demo-report docs/report.svg
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -28,13 +32,14 @@ def draw(report: Path, picture: Path) -> None:
         shown.add_column(name, no_wrap=name != "reason")
     for row in table.to_dict("records"):
         shown.add_row(*(row[name] for name in COLUMNS), style=COLOURS.get(row["triage"], ""))
-    console = Console(record=True, width=132, file=open("/dev/null", "w"), force_terminal=True)
+    console = Console(record=True, width=132, file=io.StringIO(), force_terminal=True)
     console.print("$ screener scan sample_data/studies --out demo-report", style="green")
     console.print("$ column -s, -t demo-report/triage.csv", style="green")
     console.print(shown)
     counts = ", ".join(f"{count} {name}" for name, count in run["triage"].items())
     console.print(f"\n{run['paths']} paths: {counts}")
     template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    template = re.sub(r"<!--.*?-->", "", template)
     console.save_svg(str(picture), title="triage.csv", code_format=template)
 
 

@@ -132,7 +132,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {"pixels": batch[:, None] / np.float32(255)}
+        return None if batch is None else {"pixels": (batch[:, None] / 255).astype(np.float32)}
 
 
 def quantize_backbone(backbone: ModelProto, films: NDArray[np.uint8]) -> ModelProto:

@@ -118,7 +118,7 @@ def compare(rounded: Network, model: ModelProto, calibration: Calibration, films
     count = len(films.calibration)
     chosen = films.calibration[:: max(1, count // PARITY_FILMS)][:PARITY_FILMS]
     scores = run_model(model, ["score"], chosen)["score"][:, 0]
-    batches = torch.from_numpy(chosen)[:, None].float().div(255).split(16)
+    batches = torch.split(torch.from_numpy(chosen)[:, None].float().div(255), 16)
     logits = torch.cat([rounded(batch) for batch in batches])[:, 0].double().numpy()
     expected = 1 / (1 + np.exp(-(calibration.a * logits + calibration.c)))
     return float(np.abs(expected - scores).max())

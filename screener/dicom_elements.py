@@ -152,7 +152,8 @@ class Elements:
         """A value of 16-bit words (US, SS or OW), of the machine's own byte order."""
         value = self.raw(tag)
         stored = np.frombuffer(value[: len(value) // 2 * 2], "<u2" if self._little else ">u2")
-        return stored.astype("=u2").view(np.int16 if signed else np.uint16)
+        words = stored.astype(np.uint16)
+        return words.view(np.int16) if signed else words
 
     def items(self, tag: int) -> tuple[Elements, ...]:
         """The items of a sequence; none where it is missing, empty or broken."""
