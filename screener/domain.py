@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import os
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -245,6 +247,12 @@ class FileStamp:
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> FileStamp:
+        """The stamp in signed 64 bits, which is what SQLite holds; a clock may say year 2300."""
+        numbers = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        return cls(*((number + 2**63) % 2**64 - 2**63 for number in numbers))
 
 
 @dataclass(frozen=True, slots=True)

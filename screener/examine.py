@@ -190,7 +190,7 @@ def _read(path: bytes, limits: Limits, way: _Way) -> memoryview:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise FileRejected(ReasonCode.NOT_REGULAR)
-        way.stamp = _stamp(before)
+        way.stamp = FileStamp.of(before)
         if before.st_size > limits.file_bytes:
             raise FileRejected(ReasonCode.TOO_LARGE, f"{before.st_size} bytes")
         if before.st_size > HEAD_BYTES:
@@ -204,15 +204,11 @@ def _read(path: bytes, limits: Limits, way: _Way) -> memoryview:
         raise FileRejected(ReasonCode.UNREADABLE, os.strerror(error.errno or 0)) from None
     finally:
         os.close(descriptor)
-    if _stamp(after) != way.stamp or len(content) != before.st_size:
-        way.stamp = _stamp(after)
+    if FileStamp.of(after) != way.stamp or len(content) != before.st_size:
+        way.stamp = FileStamp.of(after)
         raise FileRejected(ReasonCode.UNSTABLE)
     way.sha256 = hashlib.sha256(content).hexdigest()
     return memoryview(content)
-
-
-def _stamp(found: os.stat_result) -> FileStamp:
-    return FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _radiograph(

@@ -68,6 +68,7 @@ class Ledger:
         """Open or create the state; `UsageError` and `RunError` as `open_state` raises them."""
         self.path = path
         self.db = open_state(path)
+        self._columns = [row[1] for row in self.db.execute("PRAGMA table_info(images)")]
         self.db.execute("BEGIN")
 
     def __enter__(self) -> Self:
@@ -233,6 +234,7 @@ class Ledger:
         if record.radiograph is not None:
             for name in ("pixels_sha256", "voi_source", "levels_dropped", "decoder", "thumbnail"):
                 values[name] = getattr(record.radiograph, name)
+        self._keep_former(record)
         kept = ("path", "first_run", "attempts")
         updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
         self.db.execute(
@@ -250,6 +252,34 @@ class Ledger:
                 "INSERT OR IGNORE INTO studies (study_key, first_seen_at) VALUES (?, ?)",
                 (record.study_key, record.examined_at),
             )
+
+    def _keep_former(self, record: ImageRecord) -> None:
+        """Keep the scored image that a path is about to lose, as one whose file is gone.
+
+        Its key is the path, a zero byte, which no path holds, and its hash. A flag never falls
+        because a file was overwritten or could not be read for a night.
+        """
+        rest = ", ".join(name for name in self._columns if name not in ("path", "gone"))
+        self.db.execute(
+            f"INSERT OR REPLACE INTO images (path, gone, {rest})"
+            f" SELECT CAST(path || x'00' || sha256 AS BLOB), 1, {rest} FROM images"
+            " WHERE path = ? AND points_id IS NOT NULL AND (sha256 != ? OR ? = 'FAILED')",
+            (record.path, record.sha256, record.outcome),
+        )
+        if record.outcome != "FAILED":
+            self.db.execute(
+                "DELETE FROM images WHERE path = CAST(? || x'00' || ? AS BLOB)",
+                (record.path, record.sha256),
+            )
+
+    def outdated(self, run: int, points_id: int, since: str) -> list[tuple[bytes, str]]:
+        """Scored images of recent studies that this run did not see, judged by other points."""
+        rows = self.db.execute(
+            "SELECT path, pixels_sha256 FROM images WHERE points_id != ? AND run < ?"
+            " AND study_key IN (SELECT study_key FROM studies WHERE first_seen_at >= ?)",
+            (points_id, run, since),
+        )
+        return [(row[0], row[1]) for row in rows]
 
     def rejudge(self, path: bytes, points_id: int, outcome: str, reason_code: str) -> None:
         """Give a path whose model input is scored already the verdict of another model."""
@@ -325,7 +355,13 @@ class Ledger:
         self.db.execute(f"UPDATE images SET gone = 1 WHERE run < ? AND {condition}", (run, *values))
 
     def forget_gone(self, before: str) -> None:
-        """Forget paths that are gone and were last seen before a time, and what only they used."""
+        """Forget paths that are gone and were last seen before a time, and what only they used.
+
+        A failure that names no study goes with its file: there is nothing left to look for.
+        """
+        self.db.execute(
+            "DELETE FROM images WHERE gone = 1 AND outcome = 'FAILED' AND study_key LIKE 'path:%'"
+        )
         self.db.execute("DELETE FROM images WHERE gone = 1 AND seen_at < ?", (before,))
         self.db.execute("DELETE FROM studies WHERE study_key NOT IN (SELECT study_key FROM images)")
         self.db.execute(
@@ -341,8 +377,9 @@ def under(roots: Sequence[bytes]) -> tuple[str, list[bytes]]:
     parts, values = [], []
     for root in roots:
         base = root.rstrip(b"/")
-        parts.append("(path = ? OR (path >= ? AND path < ?))")
-        values += [root, base + b"/", base + b"0"]
+        # Below the root, the root itself, and the images that it held before.
+        parts.append("(path = ? OR (path >= ? AND path < ?) OR (path >= ? AND path < ?))")
+        values += [root, base + b"/", base + b"0", base + b"\0", base + b"\1"]
     return f"({' OR '.join(parts)})", values
 
 

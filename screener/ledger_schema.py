@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from dataclasses import fields
 from pathlib import Path
@@ -67,19 +66,23 @@ def open_state(path: Path) -> sqlite3.Connection:
         UsageError: the state was written by a newer program.
         RunError: the file cannot be opened or is no state.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=10)
-        os.chmod(path, 0o600)
         db.row_factory = sqlite3.Row
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version <= LEDGER_VERSION:
+            path.chmod(0o600)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+        if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise sqlite3.DatabaseError("another program's database")
         if version == 0:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LEDGER_VERSION}; COMMIT;")
     except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
+        reason = getattr(error, "sqlite_errorname", None) or str(getattr(error, "strerror", error))
         raise RunError(
             f"the state {str(path)!r} cannot be opened: {reason}",
             "the last report is intact",

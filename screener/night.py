@@ -35,7 +35,7 @@ from screener.errors import (
     NothingToScreenError,
 )
 from screener.examine import ExamineSettings
-from screener.ledger import ImageRecord, Known, Ledger
+from screener.ledger import ImageRecord, Ledger
 from screener.preprocess import PREPROCESSING
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings
@@ -165,6 +165,9 @@ class Night:
         for task, result in pool.run(self._recheck()):
             self._receive(task, result)
         self._flush()
+        since = self.before(self.settings.rescreen.days)
+        for path, pixels_sha256 in ledger.outdated(self.number, self.points_id, since):
+            self._rejudge(path, pixels_sha256)
         ledger.mark_gone(self.number, self.roots)
         ledger.forget_gone(self.before(self.settings.keep_days))
         ledger.commit()
@@ -178,6 +181,7 @@ class Night:
         )
         exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
         own = {os.fsencode(self.state) + end for end in (b"", b"-wal", b"-shm", b".lock")}
+        own.add(os.fsencode(out) + b".key")
         entries = (item for item in walk(self.roots, exclude) if item.path not in own)
         while chunk := list(islice(entries, CHUNK)):
             self.stop.check()
@@ -191,7 +195,11 @@ class Night:
                     self._reject(item, item.rejection)
                     continue
                 need = need_of(before, stamp, run)
-                if need is Need.REJUDGE and before is not None and not self._rejudge(item, before):
+                if (
+                    need is Need.REJUDGE
+                    and before is not None
+                    and not self._rejudge(item.path, before.pixels_sha256)
+                ):
                     need = Need.EXAMINE
                 if need in (Need.NOTHING, Need.REJUDGE):
                     unchanged.append(item.path)
@@ -209,15 +217,13 @@ class Night:
         for path, sha256 in self.ledger.oldest_checked(self.number, REHASH_SHARE):
             yield Task(next(self.keys), path, sha256)
 
-    def _rejudge(self, item: Found, known: Known) -> bool:
+    def _rejudge(self, path: bytes, pixels_sha256: str) -> bool:
         """Take a path's verdict from a score that is already there; False where it is not."""
-        novelty = self.ledger.novelty(
-            known.pixels_sha256, self.bundle.sha256, PREPROCESSING_VERSION
-        )
+        novelty = self.ledger.novelty(pixels_sha256, self.bundle.sha256, PREPROCESSING_VERSION)
         if novelty is None:
             return False
         outcome, code = _by_novelty(novelty)
-        self.ledger.rejudge(item.path, self.points_id, outcome, code)
+        self.ledger.rejudge(path, self.points_id, outcome, code)
         return True
 
     def _reject(self, item: Found, rejection: Rejection) -> None:
@@ -351,7 +357,7 @@ def _lstat(path: bytes) -> FileStamp | None:
     except OSError:
         # The worker opens it next and says what is wrong with it.
         return None
-    return FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return FileStamp.of(found)
 
 
 def _by_novelty(novelty: float) -> tuple[str, str]:

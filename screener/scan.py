@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from screener.discovery import normalise
 from screener.domain import (
     OperatingPoint,
 )
@@ -56,6 +57,13 @@ def scan(
     settings = settings or Settings()
     folder = Path(os.path.abspath(out))
     roots = _roots(paths, settings)
+    for root in roots:
+        if os.path.commonpath([root, os.fsencode(folder)]) == os.fsencode(folder):
+            raise UsageError(
+                f"the output folder {str(folder)!r} holds the path {os.fsdecode(root)!r}",
+                "its files would be taken for the program's own and left out",
+                "give a folder of its own",
+            )
     state = Path(os.path.abspath(settings.state)) if settings.state else folder / "state.sqlite"
     from screener.reporting import finish_interrupted, publish, site_layout
 
@@ -104,6 +112,11 @@ def scan(
             return publish(night, folder, tuple(command))
         except (OSError, sqlite3.Error) as error:
             raise _disk_error(error, folder) from error
+        except RunError:
+            # A signal to the whole group ends the workers first.
+            ledger.commit()
+            (stop or Stop()).check()
+            raise
         except ScreenerError:
             # Interrupted or nothing there: what was done is kept.
             ledger.commit()
@@ -124,6 +137,12 @@ def choose_bundle(settings: Settings) -> Bundle:
     from screener.bundle import load_bundle
 
     bundle = load_bundle(settings.model)
+    if settings.precision not in ("auto", bundle.card.precision):
+        raise UsageError(
+            f"the model {bundle.name!r} is {bundle.card.precision}, not {settings.precision}",
+            "a scan never changes a model's precision by itself",
+            "make one with `screener export --int8` and give it with --model",
+        )
     fitted_to = settings.threshold_model_sha256
     if fitted_to and fitted_to != bundle.sha256:
         raise UsageError(
@@ -163,11 +182,11 @@ def operating_points(bundle: Bundle, settings: Settings) -> tuple[OperatingPoint
 
 
 def _roots(paths: Sequence[str | os.PathLike[str]], settings: Settings) -> list[bytes]:
-    roots = sorted({os.path.abspath(os.fsencode(path)) for path in paths})
+    roots = sorted({normalise(os.fsencode(path)) for path in paths})
     sentinel = os.fsencode(settings.sentinel)
     required = [os.path.join(root, sentinel) for root in roots] if sentinel else []
     for root in [*roots, *required]:
-        if not os.path.lexists(root):
+        if not os.path.exists(root):
             raise NothingToScreenError(
                 f"no such file or folder: {os.fsdecode(root)!r}",
                 "an archive that is not mounted must not replace a good report",

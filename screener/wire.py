@@ -140,13 +140,12 @@ def _number(value: object) -> float:
 
 
 def _read_stamp(values: dict[str, Any]) -> FileStamp:
-    # A file may be older than 1970.
-    times = {name: int(_number(values[name] / 1e9)) for name in ("mtime_ns", "ctime_ns")}
-    if set(values) != {"size", "inode", *times}:
-        raise BrokenFrame("stamp")
-    return FileStamp(
-        _whole(values["size"]), int(values["mtime_ns"]), int(values["ctime_ns"]), values["inode"]
-    )
+    stamp = FileStamp(**values)
+    for value in (stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode):
+        # A file may be older than 1970.
+        if not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
+            raise BrokenFrame("stamp")
+    return stamp
 
 
 def _read_instance(values: dict[str, Any]) -> Instance:

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,114 @@ def test_flag_stays_when_its_file_is_gone(studies: Path, tmp_path: Path) -> None
     assert [row["study_key"] for row in still] == [row["study_key"] for row in flagged]
     assert {row["images_gone"] for row in still} == {"1"}
     assert {row["change"] for row in still} == {"SAME"}
+
+
+@pytest.mark.parametrize("how", ["cut", "emptied", "link", "another study", "not a film"])
+def test_flag_stays_when_its_path_is_overwritten(studies: Path, tmp_path: Path, how: str) -> None:
+    run(studies, tmp_path / "out")
+    flagged = next(row for row in rows(tmp_path / "out") if row["triage"] == "FLAGGED")
+    path = Path(flagged["path"])
+    whole = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(whole[:300])
+    elif how == "emptied":
+        path.write_bytes(b"")
+    elif how == "link":
+        path.unlink()
+        path.symlink_to(studies / "notes.txt")
+    elif how == "another study":
+        save(dataset(draw(77), 77), path)
+    else:
+        path.write_text("a note of the same name")
+    age(studies)
+    run(studies, tmp_path / "out")
+    still = [r for r in rows(tmp_path / "out") if r["study_key"] == flagged["study_key"]]
+    assert [(r["triage"], r["score"], r["images_gone"]) for r in still] == [
+        ("FLAGGED", flagged["score"], "1")
+    ]
+    assert still[0]["path"] == flagged["path"]
+    path.unlink()
+    path.write_bytes(whole)
+    age(studies)
+    run(studies, tmp_path / "out")
+    back = next(r for r in rows(tmp_path / "out") if r["study_key"] == flagged["study_key"])
+    assert (back["triage"], back["images_gone"], back["change"]) == ("FLAGGED", "0", "SAME")
+
+
+def test_failed_copy_that_is_renamed_leaves_no_ghost(studies: Path, tmp_path: Path) -> None:
+    whole = (studies / "ward a" / "IM0001").read_bytes()
+    (studies / "copy.part").write_bytes(whole[:300])
+    age(studies)
+    run(studies, tmp_path / "out")
+    (studies / "copy.part").unlink()
+    run(studies, tmp_path / "out")
+    assert not any(row["path"].endswith("copy.part") for row in rows(tmp_path / "out"))
+
+
+def test_new_operating_point_reaches_images_whose_files_are_gone(
+    studies: Path, tmp_path: Path
+) -> None:
+    run(studies, tmp_path / "out", threshold=0.9)
+    (studies / "ward a" / "IM0001").unlink()
+    run(studies, tmp_path / "out", threshold=0.1)
+    row = next(r for r in rows(tmp_path / "out") if r["patient_id"] == "T00001")
+    assert (row["triage"], row["threshold"]) == ("FLAGGED", "0.1000")
+
+
+def test_since_never_swallows_a_change(studies: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(studies, out, threshold=0.9)
+    run(studies, out, threshold=0.1)
+    run(studies, out, threshold=0.9, since=first.run_id)
+    run(studies, out, threshold=0.1, only_new=True)
+    assert {row["triage"] for row in rows(out)} == {"FLAGGED"}
+
+
+def test_baseline_holds_for_each_patient_of_a_conflict(tmp_path: Path) -> None:
+    folder = tmp_path / "studies"
+    save(dataset(draw(1), 1), folder / "a")
+    save(dataset(draw(3), 3, StudyInstanceUID="2.25.2001"), folder / "b")
+    run(folder, tmp_path / "out", baseline=True, threshold=0.0)
+    run(folder, tmp_path / "out", threshold=0.0)
+    table = rows(tmp_path / "out")
+    assert len(table) == 2
+    assert {(row["priority"], row["change"]) for row in table} == {("", "SAME")}
+
+
+@pytest.mark.parametrize("year", [2300, 1960])
+def test_clock_of_a_file_stops_nothing(studies: Path, tmp_path: Path, year: int) -> None:
+    seconds = (year - 1970) * 31_556_952
+    os.utime(studies / "ward a" / "IM0001", (seconds, seconds))
+    run(studies, tmp_path / "out")
+    assert by_name(tmp_path / "out")["IM0001"]["outcome"] == "SCORED"
+    assert run(studies, tmp_path / "out").examined == 1
+
+
+def test_output_folder_around_the_studies_is_refused(studies: Path) -> None:
+    for out in (studies, studies.parent):
+        with pytest.raises(UsageError, match="holds the path"):
+            run(studies, out)
+
+
+def test_dangling_link_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "mount").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NothingToScreenError):
+        run(tmp_path / "mount", tmp_path / "out")
+
+
+def test_doubled_slash_is_one(studies: Path, tmp_path: Path) -> None:
+    assert scan([f"/{studies}"], tmp_path / "out", Settings(model=TINY, workers=1)).paths == 7
+
+
+def test_state_of_another_program_is_left_alone(studies: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+        db.commit()
+    with pytest.raises(RunError, match="another program"):
+        run(studies, tmp_path / "out", state=other)
+    with pytest.raises(UsageError, match="no regular file"):
+        run(studies, tmp_path / "out", state=Path("/dev/null"))
 
 
 def test_moved_file_is_nothing_new(studies: Path, tmp_path: Path) -> None:
@@ -342,6 +452,11 @@ def test_threshold_of_another_model_is_refused(studies: Path, tmp_path: Path) ->
     with pytest.raises(UsageError, match="fitted to another model"):
         run(studies, tmp_path / "out", threshold=0.3, threshold_model_sha256="0" * 64)
     assert not (tmp_path / "out").exists()
+
+
+def test_precision_that_the_model_lacks_is_refused(studies: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is float, not int8"):
+        run(studies, tmp_path / "out", precision="int8")
 
 
 def test_newer_state_is_refused(studies: Path, tmp_path: Path) -> None:

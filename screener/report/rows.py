@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from screener.report.store import ReportStore
 
 Row = sqlite3.Row
+_OWN_USE = frozenset({"digest", "patient_key", "differs"})
 _IDENTITY = (
     "accession_number",
     "study_instance_uid",
@@ -128,19 +130,15 @@ def _verdict(
         warnings.add(Warn.IDENTITY_CONFLICT.value)
     digest = _digest(image, images)
     priority = priority_of(verdict.triage, report.priorities)
-    if report.baseline or store.baseline(study_key) == f"{verdict.triage} {digest}":
+    taken_in = f"{verdict.triage} {digest}"
+    if report.baseline or store.baseline(study_key, patient_key) == taken_in:
         priority = ""
         if report.baseline:
-            store.keep_baseline(study_key, f"{verdict.triage} {digest}")
+            store.keep_baseline(study_key, patient_key, taken_in)
     last = store.last_reported(study_key, patient_key, report.base_run)
-    change = "NEW"
-    if last is not None:
-        same = (last["triage"], last["priority"], last["digest"]) == (
-            verdict.triage.value,
-            priority,
-            digest,
-        )
-        change = "SAME" if same else "CHANGED"
+    newest = store.last_reported(study_key, patient_key, sys.maxsize)
+    told = (verdict.triage.value, priority, digest)
+    change = "NEW" if last is None else "SAME" if _told(last) == told else "CHANGED"
     bundle = report.bundles.get(image["bundle_sha256"] or report.model_sha256)
     row: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -171,16 +169,21 @@ def _verdict(
         "software_version": image["software_version"] or report.software_version,
         "source": image["source"],
         "study_key": study_key,
-        "path": display_path(image["path"]),
+        "path": shown_path(image["path"]),
         "is_new": change != "SAME",
         "change": change,
         "previous_triage": last["triage"] if last is not None else "",
         "screened_at": image["scored_at"] or image["examined_at"],
         "digest": digest,
+        "differs": newest is None or _told(newest) != told,
         "patient_key": patient_key,
     }
     urgency, falling, _ = sort_key(verdict.triage, score, study_key)
     return Verdict((urgency, falling, study_key, patient_key), row, notes)
+
+
+def _told(last: Row) -> tuple[str, str, str]:
+    return last["triage"], last["priority"], last["digest"]
 
 
 def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[OperatingPoint, ...]]:
@@ -225,7 +228,7 @@ def _facts(image: Row) -> ImageFacts:
         View(image["view"]) if image["view"] else View.UNKNOWN,
         tuple(json.loads(image["scores"])) if image["outcome"] == "SCORED" else (),
         image["sop_instance_uid"] or "",
-        display_path(image["path"]),
+        shown_path(image["path"]),
         other_body_part=BodyPart.OTHER
         is join_body_parts(
             judge_body_part(image["body_part_examined"] or ""),
@@ -276,11 +279,14 @@ def _notes(images: list[Row]) -> tuple[tuple[bytes, bytes | None, bool], ...]:
     return tuple(notes)
 
 
+def shown_path(path: bytes) -> str:
+    """A path as text; of an image that its path no longer holds, the path that it had."""
+    return display_path(path.partition(b"\0")[0])
+
+
 def triage_row(row: Mapping[str, Any], rank: int) -> dict[str, Any]:
     """A verdict's row as `triage.csv` has it."""
-    return {"rank": rank} | {
-        name: value for name, value in row.items() if name not in ("digest", "patient_key")
-    }
+    return {"rank": rank} | {name: value for name, value in row.items() if name not in _OWN_USE}
 
 
 def image_row(row: Row, report: Report) -> dict[str, Any]:
@@ -300,7 +306,7 @@ def image_row(row: Row, report: Report) -> dict[str, Any]:
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run_id": report.run_id,
-        "path": display_path(row["path"]),
+        "path": shown_path(row["path"]),
         "sha256": row["sha256"],
         "outcome": row["outcome"],
         "reason_code": code,
@@ -332,7 +338,7 @@ def image_row(row: Row, report: Report) -> dict[str, Any]:
         "cam_peak_column": peak[1],
         "decoder": row["decoder"],
         "decode_ms": row["decode_ms"] or None,
-        "duplicate_of": display_path(row["duplicate_of"]) if row["duplicate_of"] else "",
+        "duplicate_of": shown_path(row["duplicate_of"]) if row["duplicate_of"] else "",
         "screened_at": row["scored_at"] or row["examined_at"],
     }
     if len(report.findings) > 1:

@@ -111,16 +111,21 @@ class ReportStore:
         ).fetchone()
         return row
 
-    def baseline(self, study_key: str) -> str | None:
+    def baseline(self, study_key: str, patient_key: str) -> str | None:
         """The digest under which a study was taken in without raising anything."""
+        return self._baselines(study_key).get(patient_key)
+
+    def keep_baseline(self, study_key: str, patient_key: str, digest: str) -> None:
+        """Take a study in without raising it while its verdict and images stay the same."""
+        kept = json.dumps(self._baselines(study_key) | {patient_key: digest})
+        self._db.execute("UPDATE studies SET baseline = ? WHERE study_key = ?", (kept, study_key))
+
+    def _baselines(self, study_key: str) -> dict[str, str]:
         row = self._db.execute(
             "SELECT baseline FROM studies WHERE study_key = ?", (study_key,)
         ).fetchone()
-        return None if row is None else row[0]
-
-    def keep_baseline(self, study_key: str, digest: str) -> None:
-        """Take a study in without raising it while its verdict and images stay the same."""
-        self._db.execute("UPDATE studies SET baseline = ? WHERE study_key = ?", (digest, study_key))
+        found: dict[str, str] = json.loads(row[0]) if row is not None and row[0] else {}
+        return found
 
     def mark_published(self, run: int, published_at: str) -> None:
         """After the switch: what was reported, in a transaction of its own.
@@ -132,7 +137,7 @@ class ReportStore:
             "INSERT OR REPLACE INTO reported"
             " SELECT study_key, patient_key, ?, json_extract(row, '$.triage'),"
             " json_extract(row, '$.priority'), json_extract(row, '$.digest') FROM verdicts"
-            " WHERE json_extract(row, '$.change') != 'SAME'",
+            " WHERE json_extract(row, '$.differs')",
             (run,),
         )
         self._db.execute(
