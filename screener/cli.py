@@ -16,7 +16,14 @@ from typing import Annotated, Literal, NoReturn, Optional
 import typer
 
 from screener import __version__, cli_bundles, cli_models, cli_site
-from screener.console import ScanProgress, note, print_summary, tell, tell_error
+from screener.console import (
+    ScanProgress,
+    note,
+    open_streams,
+    print_summary,
+    tell,
+    tell_error,
+)
 from screener.errors import InterruptedRunError, ScreenerError, UsageError
 
 app = typer.Typer(
@@ -230,6 +237,7 @@ def main() -> NoReturn:
     arguments = [each for each in sys.argv[1:] if each != "--traceback"]
     if len(arguments) == len(sys.argv) - 1:
         sys.excepthook = _tell_bug
+    open_streams()
     try:
         command = typer.main.get_command(app)
         code = command(args=arguments, prog_name="screener", standalone_mode=False)
@@ -238,7 +246,7 @@ def main() -> NoReturn:
             raise
         tell_error(_as_error(error, arguments))
         sys.exit(error.exit_code)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(InterruptedRunError(signal.SIGINT).exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -38,7 +38,26 @@ def tell(line: str, stream: TextIO | None = None, *, label: str = "") -> None:
     stream = stream or sys.stdout
     encoding = stream.encoding or "ascii"
     text = printable(line).encode(encoding, "backslashreplace").decode(encoding)
-    print(f"{_painted(label, stream)}: {text}" if label else text, file=stream, flush=True)
+    _print(f"{_painted(label, stream)}: {text}" if label else text, stream)
+
+
+def open_streams() -> None:
+    """Give a program whose standard streams were closed something to write to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            flags = os.O_RDONLY if mode == "r" else os.O_WRONLY
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print; a reader that is gone or a full disk behind a stream changes no report and no code."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        # Else the interpreter tries once more at its end, and fails with a code of its own.
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, stream.fileno())
+        os.close(sink)
 
 
 def tell_error(error: ScreenerError) -> None:
@@ -63,7 +82,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         padded[-1] = row[-1]
         line = "  ".join(_painted(cell, sys.stdout) for cell in padded)
-        print(f"  {line}".encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        _print(f"  {line}".encode(encoding, "backslashreplace").decode(encoding), sys.stdout)
 
 
 _PAINT = {

@@ -24,6 +24,18 @@ Precision = Literal["auto", "float", "int8"]
 FailOn = Literal["new", "any", "never"]
 Identifiers = Literal["full", "pseudonym", "none"]
 
+_CENTURY = 36_500
+# Beyond them a clock, a timer or a limit of the kernel overflows in the middle of a night.
+_MOST = {
+    "keep_days": _CENTURY,
+    "settle": 86_400 * 365,
+    "workers": 1024,
+    "wall_s": 86_400,
+    "cpu_s": 86_400,
+    "memory_bytes": 2**50,
+    "file_bytes": 2**50,
+    "pixels": 2**40,
+}
 SHORT_STRING = 16
 """Longest value of VR SH and CS (PS3.5 6.2): what a priority may be in a worklist."""
 
@@ -71,6 +83,7 @@ class Rescreen:
     def __post_init__(self) -> None:
         """Check the range."""
         _at_least("days", self.days, 0)
+        _at_most("days", self.days, _CENTURY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +176,8 @@ class Settings:
             _at_least(name, getattr(self, name), 0)
         for name in (each.name for each in dataclasses.fields(Limits)):
             _at_least(name, getattr(self.limits, name), 1)
+        for name, most in _MOST.items():
+            _at_most(name, getattr(self, name, None) or getattr(self.limits, name, 0), most)
         if self.require_gpu and self.device == "cpu":
             raise UsageError(
                 "a GPU is required but the device is 'cpu'", mend="leave one of them out"
@@ -211,6 +226,11 @@ def _from_site(config: Path) -> Settings:
             "take it from the line sha256 of `screener model show`",
         )
     return settings
+
+
+def _at_most(name: str, value: float, most: float) -> None:
+    if value > most:
+        raise UsageError(f"{name} = {value!r} is more than {most}")
 
 
 def _at_least(name: str, value: float, least: float) -> None:

@@ -178,3 +178,18 @@ def test_relative_paths_start_at_the_site_file(
     monkeypatch.chdir("/")
     relative = Path(os.path.relpath(config, "/"))
     assert load_settings(relative).log == relative.parent / "logs/night.jsonl"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keep_days = 1000000",
+        "[rescreen]\ndays = 1000000",
+        "[limits]\nwall_s = 1e300",
+        "[limits]\nmemory_bytes = 99999999999999999999",
+    ],
+)
+def test_numbers_that_would_overflow_in_the_night_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(UsageError, match="is more than"):
+        load_settings(tmp_path / "site.toml")
