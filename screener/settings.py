@@ -177,7 +177,8 @@ class Settings:
         for name in (each.name for each in dataclasses.fields(Limits)):
             _at_least(name, getattr(self.limits, name), 1)
         for name, most in _MOST.items():
-            _at_most(name, getattr(self, name, None) or getattr(self.limits, name, 0), most)
+            holder = self if hasattr(self, name) else self.limits
+            _at_most(name, getattr(holder, name), most)
         if self.require_gpu and self.device == "cpu":
             raise UsageError(
                 "a GPU is required but the device is 'cpu'", mend="leave one of them out"
