@@ -9,7 +9,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lint system model clean
+.PHONY: help demo test test-long soak lint system model clean
 
 DEMO := .venv
 TEST := .venv-test
@@ -63,6 +63,10 @@ lint: system $(TEST)/.installed
 # Up to an hour: every fault point and the long round trips too.
 test-long: system $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m 'long or not long and not soak'
+
+# Hours: a million entries. Its figures are kept in tests/RECORD.md.
+soak: system $(TEST)/.installed
+	$(TEST)/bin/python -m pytest -m soak -s
 
 $(TEST)/.installed: pyproject.toml
 	$(need_python)
