@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from screener import __version__
-from screener.discovery import display_path
 from screener.domain import REASONS, WARNINGS, ReasonCode, Warn
 from screener.errors import UsageError
 from screener.ledger import Ledger
-from screener.report.rows import Report, verdicts
+from screener.report.rows import Report, shown_path, verdicts
 from screener.report.store import ReportStore
 
 SHADES = " .:-=+*#%@"
@@ -85,7 +84,7 @@ def _study(ledger: Ledger, example: bytes) -> Iterator[str]:
             ("reported", _reported(store, row["study_key"], row["patient_key"])),
         )
     for number, image in enumerate(images, 1):
-        yield f"Image {number} of {len(images)}: {display_path(image['path'])}"
+        yield f"Image {number} of {len(images)}: {shown_path(image['path'])}"
         yield from _image(image)
 
 
