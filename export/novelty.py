@@ -31,6 +31,7 @@ GRID = 14
 GRID_DEPTH = "grid"
 COMPONENTS: dict[str, int] = {GRID_DEPTH: 16, "layer2": 64, "layer3": 64, "layer4": 64}
 """The depths, and how many principal components of each: at most 128."""
+LEAST_FILMS = 16
 FEATURES = {GRID_DEPTH: GRID * GRID, "layer2": 512, "layer3": 1024, "layer4": 2048}
 TARGET_REJECTED = 0.01
 METHOD = "Mahalanobis distances in principal components of image grid and pooled stages, summed"
@@ -79,7 +80,7 @@ def fit_novelty(
         target_rejected: The share of `held_back` beyond the limit.
 
     Raises:
-        UsageError: fewer films than principal components.
+        UsageError: fewer than 16 films to fit on.
     """
     depths = tuple(fit_depth(name, train[name], COMPONENTS[name]) for name in COMPONENTS)
     distances = [depth.distance(held_back[depth.name]) for depth in depths]
@@ -94,13 +95,17 @@ def fit_novelty(
 def fit_depth(name: str, features: NDArray[np.float32], components: int) -> Depth:
     """Principal components of (n, D), whitened, rounded as they will be stored.
 
+    Args:
+        name: Of the depth.
+        features: float32 (n, D).
+        components: How many; fewer where there are not four films for each.
+
     Raises:
-        UsageError: fewer films than principal components.
+        UsageError: fewer than 16 films.
     """
-    if len(features) <= components:
-        raise UsageError(
-            f"{len(features)} films are too few for novelty", f"{components} components need more"
-        )
+    if len(features) < LEAST_FILMS:
+        raise UsageError(f"{len(features)} films are too few for novelty", mend="give more data")
+    components = min(components, len(features) // 4)
     mean = features.mean(0, dtype=np.float64)
     centred = features.astype(np.float64) - mean
     variances, axes = np.linalg.eigh(centred.T @ centred / len(features))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import numpy_helper, shape_inference
 from onnx.utils import Extractor
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -99,7 +99,9 @@ def extract_backbone(model: ModelProto) -> ModelProto:
     produced = {output for node in model.graph.node for output in node.output}
     if not set(TAPS.values()) <= produced:
         raise UsageError("the model is not a ResNet50 of `screener export`")
-    part: ModelProto = Extractor(model).extract_model(["pixels"], list(TAPS.values()))
+    # The extractor takes only values whose shapes are stated.
+    stated = shape_inference.infer_shapes(model)
+    part: ModelProto = Extractor(stated).extract_model(["pixels"], list(TAPS.values()))
     _unpack_halves(part)
     return part
 
