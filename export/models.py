@@ -112,7 +112,7 @@ class CheckpointModel:
             raise UsageError(
                 f"{path.name!r} is a checkpoint, and torch is not installed",
                 "a bundle needs none",
-                "pip install 'screener[train]', or give the model that `screener export` wrote",
+                "pip install '.[train]' in the program's clone, or give an exported model",
             ) from error
         use_gpu = device != "cpu" and torch.cuda.is_available()
         self._device = torch.device("cuda" if use_gpu else "cpu")

@@ -98,7 +98,7 @@ class Classifier:
             raise GpuRequiredError(
                 "a GPU is required and none is usable",
                 why,
-                "install the NVIDIA driver and `pip install 'screener[gpu]'`, then run "
+                "install the NVIDIA driver and `pip install '.[gpu]'` in the clone, then "
                 "`screener doctor`",
             )
         fell_back = self.provider == CPU and device != "cpu"

@@ -26,7 +26,7 @@ def require_extra(extra: str, *modules: str) -> None:
             raise UsageError(
                 f"this command needs {module}, which is not installed",
                 "a machine that only scans does without it",
-                f"pip install 'screener[{extra}]'",
+                f"pip install '.[{extra}]' in the program's clone",
             )
 
 

@@ -82,7 +82,7 @@ def _extras() -> Iterator[Line]:
             for name, least, found in names
             if found and not _satisfies(found, least)
         ]
-        mend = f"pip install --upgrade 'screener[{extra}]'"
+        mend = f"pip install --upgrade '.[{extra}]' in the program's clone"
         if missing:
             yield Line(f"extra {extra}", State.ABSENT, f"without {', '.join(missing)}", mend)
         elif old:
@@ -145,7 +145,7 @@ def _device(require_gpu: bool) -> Line:
     if chosen:
         return Line("device", State.WORKS, ", ".join(chosen))
     state = State.FAILS if require_gpu else State.ABSENT
-    mend = "install the NVIDIA driver, then pip install 'screener[gpu]'"
+    mend = "install the NVIDIA driver, then pip install '.[gpu]' in the clone"
     return Line("GPU", state, "; ".join(reasons) or "none", mend)
 
 

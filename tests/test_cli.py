@@ -161,7 +161,7 @@ def test_without_torch_a_command_says_which_extra(
     code, _, err = call(*command.split())
     assert code == 2
     assert "needs torch" in err
-    assert "pip install 'screener[train]'" in err
+    assert "pip install '.[train]'" in err
 
 
 def test_a_bug_is_named_by_its_place_without_the_words_of_the_exception(run_screener: Run) -> None:
