@@ -168,8 +168,8 @@ def _frames(elements: Elements) -> int:
         return 1
     if frames < 1:
         elements.warnings.add(Warn.HEADER)
-    # No file holds more; what cannot be stored must not lose the row.
-    return min(max(frames, 1), 2**31 - 1)
+    # What SQLite cannot hold must not lose the row.
+    return min(max(frames, 1), 2**63 - 1)
 
 
 def _lossy(elements: Elements, transfer_syntax_uid: str) -> bool:

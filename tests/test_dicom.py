@@ -284,7 +284,8 @@ def test_own_output(changes: dict[str, Any], own: bool) -> None:
 @pytest.mark.parametrize(
     ("value", "frames", "warned"),
     [(b"1 ", 1, False), (b"2 ", 2, False), (b"0 ", 1, True), (b"1A", 1, True), (b"", 1, False),
-     (b"-3", 1, True), (b"2\\3 ", 2, False), (b"99999999999 ", 99999999999, False)],
+     (b"-3", 1, True), (b"2\\3 ", 2, False), (b"99999999999 ", 99999999999, False),
+     (b"9" * 20, 2**63 - 1, False)],
 )  # fmt: skip
 def test_number_of_frames(value: bytes, frames: int, warned: bool) -> None:
     content = patched(film(NumberOfFrames="1"), 0x00280008, "IS", value)
