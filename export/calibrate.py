@@ -41,12 +41,16 @@ BOOTSTRAP_ROUNDS = 2000
 
 @dataclass(frozen=True, slots=True)
 class SiteCalibration:
-    """What was fitted: the image's and the study's point, and the threshold's 95 % interval."""
+    """What was fitted: the image's and the study's point, and the sample with the interval."""
 
     point: OperatingPoint
     study_point: OperatingPoint
-    threshold_interval: tuple[float, float]
     sample: SiteSample
+
+    @property
+    def threshold_interval(self) -> tuple[float, float]:
+        """The threshold's 95 % interval."""
+        return self.sample.threshold_interval or (0.0, self.point.threshold)
 
 
 def calibrate(
@@ -144,7 +148,11 @@ def fit(
         )
 
     def drawn(index: NDArray[np.intp]) -> float | None:
-        return threshold_at_sensitivity(sample.score[index], sample.positive[index], target)
+        positive = sample.positive[index]
+        if not positive.any():
+            return None
+        # Where so many were turned away that nothing reaches the target, no threshold is too low.
+        return threshold_at_sensitivity(sample.score[index], positive, target) or 0.0
 
     interval = bootstrap_by_group(drawn, groups, rounds=BOOTSTRAP_ROUNDS)
     low, high = (round(end, 4) for end in interval or (0.0, threshold))
@@ -157,8 +165,14 @@ def fit(
         measure(sample, name, finding, threshold, said, target),
         # A study is judged by its highest image at the same threshold.
         measure(join_studies(sample, groups), name, finding, threshold, said),
-        (low, high),
-        SiteSample(name, card.graph_sha256, sample_sha256(measured.images), images, positives),
+        SiteSample(
+            name,
+            card.graph_sha256,
+            sample_sha256(measured.images),
+            images,
+            positives,
+            (low, high),
+        ),
     )
 
 

@@ -8,6 +8,7 @@ pixels are read by `export.pixels`, as `scan` would.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 NEGATIVE_LABELS = frozenset({"normal", "negative", "0", "no finding"})
+LEFT_BEHIND = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 SPLITS = {"train": 0.76, "validation": 0.06, "calibration": 0.08, "test": 0.10}
 
 
@@ -69,14 +71,20 @@ def read_labels(data: Path) -> list[LabelledImage]:
 
 def _read_csv(table: Path) -> list[LabelledImage]:
     try:
-        frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
+        delimiter, names = _header(table)
+        frame = pd.read_csv(
+            table, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=delimiter
+        )
+    except (ValueError, csv.Error) as error:
         # pandas' own parser and emptiness errors are ValueErrors too, as a wrong encoding is.
         raise UsageError(
             f"{table.name!r} is not a readable CSV",
             type(error).__name__,
             "give a UTF-8 CSV with the columns file, label and, where known, group",
         ) from error
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"{table.name!r} has the column {twice[0]!r} twice", mend="remove one")
     missing = [name for name in ("file", "label") if name not in frame.columns]
     if missing:
         raise UsageError(
@@ -105,6 +113,16 @@ def _read_csv(table: Path) -> list[LabelledImage]:
     return images
 
 
+def _header(table: Path) -> tuple[str, list[str]]:
+    """The delimiter, which some offices' spreadsheets write as ; or tab, and the column names."""
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        line = stream.readline()
+    by_delimiter = {one: next(csv.reader([line], delimiter=one), []) for one in ",;\t"}
+    fitting = (one for one, names in by_delimiter.items() if {"file", "label"} <= set(names))
+    delimiter = next(fitting, ",")
+    return delimiter, by_delimiter[delimiter]
+
+
 def _read_folders(data: Path) -> list[LabelledImage]:
     images = []
     for folder in sorted(path for path in data.iterdir() if path.is_dir()):
@@ -125,7 +143,9 @@ def _read_folders(data: Path) -> list[LabelledImage]:
 
 
 def _hidden(path: Path, below: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(below).parts)
+    """What file managers leave behind is no image that somebody labelled."""
+    parts = path.relative_to(below).parts
+    return path.name.lower() in LEFT_BEHIND or any(part.startswith(".") for part in parts)
 
 
 def _check_classes(images: Sequence[LabelledImage], data: Path) -> None:

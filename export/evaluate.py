@@ -18,10 +18,12 @@ from typing import Any
 
 from export.audit import audit, by_source
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
-from export.figures import Measured, columns_with_subgroups, figures
+from export.figures import Measured, figures
 from export.models import ModelFacts, finding_of, open_model
-from export.pixels import read_radiographs
+from export.pixels import HEADER_COLUMNS, read_radiographs
 from export.scoring import measure_images
+from export.subgroups import columns_with_subgroups
+from export.waiting import Site
 from screener import __version__
 from screener.classifier import Device
 from screener.domain import Outcome, Rejection
@@ -50,6 +52,7 @@ def evaluate(
     *,
     split: str | None = "test",
     group_by: Sequence[str] | None = None,
+    site: Site | None = None,
     device: Device = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -61,8 +64,9 @@ def evaluate(
         out: A folder; made where it is missing.
         split: The part that is measured where `data` is what the model was trained on, None for
             all of it. Other data is measured whole.
-        group_by: Columns of `data` whose values are measured apart; None for every column of few
-            values.
+        group_by: Columns of `data`, or of DICOM headers, whose values are measured apart; None for
+            every column that divides the images into few parts.
+        site: The reading room whose waiting times are reckoned; None for a usual one.
         device: What runs the model.
         tell: Takes a line of progress now and then.
 
@@ -75,11 +79,14 @@ def evaluate(
     images = read_labels(data)
     opened = open_model(model, device)
     part = choose_part(images, opened.facts, split)
-    columns = _columns(part.images, group_by)
+    _check_columns(part.images, group_by or ())
     tell(f"measuring {len(part.images)} images: {part.reason}")
     out.mkdir(parents=True, exist_ok=True)
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
-    found: dict[str, Any] = plain(_all_figures(opened.facts, images, part, measured, columns))
+    columns = columns_with_subgroups(measured.images) if group_by is None else group_by
+    found: dict[str, Any] = plain(
+        _all_figures(opened.facts, images, part, measured, columns, site or Site())
+    )
     _write_predictions(out / "predictions.csv", measured)
     _write_json(out / "metrics.json", found)
     _illustrate(out, measured, found)
@@ -93,7 +100,11 @@ def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str |
         UsageError: an unknown split.
     """
     if manifest_sha256(images) != facts.data_sha256:
-        reason = "all of them, for this is not the data that the model was trained on"
+        # A part of the training data, or a copy under other names, cannot be told from new films.
+        reason = (
+            "all of them: this is not the list that the model was trained on; whether the two have "
+            "images in common is not known"
+        )
         return Part("all", reason, list(images), None)
     parts = split_images(images, facts.seed)
     trained = Counter(image.columns.get(SOURCE_COLUMN, "") for image in parts["train"])
@@ -109,18 +120,16 @@ def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str |
     return Part(split, reason, parts[split], trained)
 
 
-def _columns(images: Sequence[LabelledImage], wanted: Sequence[str] | None) -> list[str]:
-    if wanted is None:
-        return columns_with_subgroups(images)
+def _check_columns(images: Sequence[LabelledImage], wanted: Sequence[str]) -> None:
     known = {name for image in images for name in image.columns}
     for name in wanted:
-        if name not in known:
+        if name not in known and name not in HEADER_COLUMNS:
             raise UsageError(
                 f"the data has no column {name!r}",
-                f"its further columns are {', '.join(sorted(known)) or 'none'}",
+                f"its further columns are {', '.join(sorted(known)) or 'none'}; of DICOM files "
+                f"{', '.join(HEADER_COLUMNS)}",
                 "name one of them",
             )
-    return list(wanted)
 
 
 def _all_figures(
@@ -129,6 +138,7 @@ def _all_figures(
     part: Part,
     measured: Measured,
     columns: Sequence[str],
+    site: Site,
 ) -> dict[str, Any]:
     name = facts.findings[finding_of(facts, part.images)]
     points = [point for point in facts.operating_points if point.finding == name]
@@ -147,7 +157,7 @@ def _all_figures(
             "reason": part.reason,
             "part_sha256": manifest_sha256(part.images),
         },
-        **figures(measured, points, study_points, columns),
+        **figures(measured, points, study_points, columns, site),
         "audit": audit(measured.logit[read], audited, measured.cam[read], measured.positive[read]),
     }
     sources = [image.columns.get(SOURCE_COLUMN, "") for image in measured.images]

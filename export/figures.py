@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import metrics
+from export import metrics, probability
 from export.calibration import Sample, join_studies
 from export.metrics import NEVER, Confusion
+from export.subgroups import subgroups
+from export.waiting import Site, flags, waiting
 from screener.domain import OperatingPoint, ReasonCode
 
 if TYPE_CHECKING:
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from export.dataset import LabelledImage
     from screener.domain import Rejection
 
-SEED_SPECIFICITY = 0.956
+SPECIFICITIES = (0.956, 0.97)
+"""The first is that of the project's forerunner."""
 TARGET_SENSITIVITY = 0.97
-MOST_SUBGROUPS = 20
 BOOTSTRAP_ROUNDS = 500
+LISTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Measured:
     `score`: calibrated, in [0, 1], 4 decimals, end to end: `NEVER` where the program turned the
     image away. `probability`: the same with novelty left aside, NaN where nothing could be read,
     as in `logit` (calibrated: a * logit + c) and `novelty`. `cam`: (n, 7, 7).
-    `variants`: the logit of each of the audit's blanked images.
+    `variants`: the logit of each of the audit's blanked images. `mean_films`: the mean film of
+    the negatives and of the positives, (2, 224, 224); None where the audit was left out.
     """
 
     images: Sequence[LabelledImage]
@@ -45,6 +49,7 @@ class Measured:
     cam: NDArray[np.float32]
     rejections: Sequence[Rejection | None]
     variants: dict[str, NDArray[np.float64]]
+    mean_films: NDArray[np.float64] | None = None
 
     @property
     def read(self) -> NDArray[np.bool_]:
@@ -56,14 +61,28 @@ class Measured:
         """The images that `scan` would have scored."""
         return self.score > NEVER
 
+    @property
+    def ranked(self) -> NDArray[np.float64]:
+        """The logit, below all others where the image was turned away: finer than 4 decimals."""
+        return np.where(self.scored, self.logit, np.finfo(np.float64).min)
+
 
 def figures(
     measured: Measured,
     points: Sequence[OperatingPoint],
     study_points: Sequence[OperatingPoint],
     group_by: Sequence[str],
+    site: Site,
 ) -> dict[str, Any]:
-    """All figures but the audit's. `group_by`: the columns whose subgroups are measured."""
+    """All figures but the audit's.
+
+    Args:
+        measured: What the model said.
+        points: The operating points that judge an image; subgroups are measured at the first.
+        study_points: Those that judge a study.
+        group_by: The columns whose subgroups are measured.
+        site: The reading room whose waiting times are reckoned.
+    """
     positive, score, scored = measured.positive, measured.score, measured.scored
     groups = [image.group for image in measured.images]
     read = measured.read
@@ -82,15 +101,21 @@ def figures(
             "negative": turned_away(measured, ~positive),
         },
         "auc": metrics.auc_delong(measured.logit[read], positive[read]),
-        "auc_end_to_end": metrics.auc_delong(_ranked(measured), positive),
-        "auc_interval_by_group": _auc_by_group(measured, groups),
+        "auc_end_to_end": metrics.auc_delong(measured.ranked, positive),
+        "auc_interval_by_group": _interval(groups, lambda index: _area(measured, index)),
         "average_precision": metrics.average_precision(score, positive),
+        "average_precision_interval_by_group": _interval(
+            groups, lambda index: metrics.average_precision(score[index], positive[index])
+        ),
         "prevalence": float(positive.mean()),
         "calibration": _calibration(measured),
         "operating_points": [_point(images, point) for point in points],
-        f"at_specificity_{SEED_SPECIFICITY}": _at(
-            images, metrics.threshold_at_specificity(score, positive, SEED_SPECIFICITY)
-        ),
+        **{
+            f"at_specificity_{target}": _at(
+                images, metrics.threshold_at_specificity(score, positive, target)
+            )
+            for target in SPECIFICITIES
+        },
         f"at_sensitivity_{TARGET_SENSITIVITY}": _at(
             images, metrics.threshold_at_sensitivity(score, positive, TARGET_SENSITIVITY)
         ),
@@ -101,25 +126,26 @@ def figures(
             "operating_points": [_point(studies, point) for point in study_points],
         },
         "subgroups": {
-            column: subgroups(measured, column, points[0] if points else None)
+            column: subgroups(measured, column, points[0].threshold if points else None)
             for column in group_by
         },
+        "waiting": {
+            "site": site,
+            "operating_points": [_waiting(studies, point, site) for point in study_points],
+        },
+        "not_scored": not_scored(measured)[:LISTED],
     }
 
 
-def _ranked(measured: Measured) -> NDArray[np.float64]:
-    """The logit, below all others where the image was turned away: finer than 4 decimals."""
-    return np.where(measured.scored, measured.logit, np.finfo(np.float64).min)
+def _interval(
+    groups: Sequence[str], statistic: Callable[[NDArray[np.intp]], float | None]
+) -> tuple[float, float] | None:
+    return metrics.bootstrap_by_group(statistic, groups, rounds=BOOTSTRAP_ROUNDS)
 
 
-def _auc_by_group(measured: Measured, groups: Sequence[str]) -> tuple[float, float] | None:
-    ranked, positive = _ranked(measured), measured.positive
-
-    def area(index: NDArray[np.intp]) -> float | None:
-        estimate = metrics.auc_delong(ranked[index], positive[index])
-        return estimate.value if estimate else None
-
-    return metrics.bootstrap_by_group(area, groups, rounds=BOOTSTRAP_ROUNDS)
+def _area(measured: Measured, index: NDArray[np.intp]) -> float | None:
+    estimate = metrics.auc_delong(measured.ranked[index], measured.positive[index])
+    return estimate.value if estimate else None
 
 
 def turned_away(measured: Measured, among: NDArray[np.bool_]) -> dict[str, Any]:
@@ -139,22 +165,43 @@ def turned_away(measured: Measured, among: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
+def not_scored(measured: Measured) -> list[dict[str, Any]]:
+    """What `scan` would not score: the row in `predictions.csv`, label and reason, no name."""
+    return [
+        {
+            "number": number,
+            "label": image.label,
+            "outcome": str(rejection.outcome),
+            "reason_code": str(rejection.code),
+        }
+        for number, (image, rejection) in enumerate(
+            zip(measured.images, measured.rejections, strict=True)
+        )
+        if rejection is not None
+    ]
+
+
 def _calibration(measured: Measured) -> dict[str, Any] | None:
     """Of the images that `scan` would score: only they show a probability to anyone."""
     scored = measured.scored
     if not scored.any():
         return None
-    probability, positive = measured.score[scored], measured.positive[scored]
-    line = metrics.calibration_line(measured.logit[scored], positive)
+    said, positive = measured.score[scored], measured.positive[scored]
+    groups = [image.group for image, here in zip(measured.images, scored, strict=True) if here]
+    line = probability.calibration_line(measured.logit[scored], positive)
     return {
         "images": int(scored.sum()),
-        "brier": metrics.brier(probability, positive),
-        "ece15": metrics.calibration_error(probability, positive),
+        "brier": probability.brier(said, positive),
+        "brier_interval_by_group": _interval(
+            groups, lambda index: probability.brier(said[index], positive[index])
+        ),
+        "ece15": probability.calibration_error(said, positive),
         "slope": line[0] if line else None,
         "intercept": line[1] if line else None,
-        "mean_probability": float(probability.mean()),
+        "in_the_large": probability.calibration_in_the_large(measured.logit[scored], positive),
+        "mean_probability": float(said.mean()),
         "observed": float(positive.mean()),
-        "reliability": metrics.reliability(probability, positive),
+        "reliability": probability.reliability(said, positive),
     }
 
 
@@ -181,7 +228,10 @@ def _at(sample: Sample, threshold: float | None) -> dict[str, Any]:
     """Sensitivity, specificity and counts at a threshold; all None where there is none."""
     if threshold is None:
         return dict.fromkeys(
-            ("threshold", "sensitivity", "specificity", "positive_predictive_value", "confusion")
+            (
+                *("threshold", "sensitivity", "specificity", "positive_predictive_value"),
+                *("negative_predictive_value", "confusion", "missed_turned_away"),
+            )
         )
     counts: Confusion = metrics.confusion_at(sample.score, sample.positive, threshold)
     return {
@@ -189,38 +239,23 @@ def _at(sample: Sample, threshold: float | None) -> dict[str, Any]:
         "sensitivity": counts.sensitivity,
         "specificity": counts.specificity,
         "positive_predictive_value": counts.positive_predictive_value,
+        "negative_predictive_value": counts.negative_predictive_value,
         "confusion": counts,
+        # Of the false negatives: not below the threshold but without a score.
+        "missed_turned_away": int((sample.positive & (sample.score == NEVER)).sum()),
     }
 
 
-def columns_with_subgroups(images: Sequence[LabelledImage]) -> list[str]:
-    """The further columns with few values: 2 to 20, each for at least two images on average."""
-    names = sorted({name for image in images for name in image.columns} - {"split"})
-    chosen = []
-    for name in names:
-        values = {image.columns.get(name, "") for image in images}
-        if 2 <= len(values) <= min(MOST_SUBGROUPS, len(images) // 2):
-            chosen.append(name)
-    return chosen
-
-
-def subgroups(
-    measured: Measured, column: str, point: OperatingPoint | None
-) -> dict[str, dict[str, Any]]:
-    """The main figures for each value of a column; what a value lacks is None."""
-    values = np.array([image.columns.get(column, "") for image in measured.images])
-    found: dict[str, dict[str, Any]] = {}
-    for value in sorted(set(values.tolist())):
-        own = values == value
-        positive = measured.positive[own]
-        sample = Sample(positive, measured.score[own])
-        at = _at(sample, point.threshold if point else None)
-        found[value] = {
-            "images": int(own.sum()),
-            "positive": int(positive.sum()),
-            "turned_away": int((~measured.scored[own]).sum()),
-            "auc_end_to_end": metrics.auc_delong(_ranked(measured)[own], positive),
-            "sensitivity": at["sensitivity"],
-            "specificity": at["specificity"],
-        }
-    return found
+def _waiting(studies: Sample, point: OperatingPoint, site: Site) -> dict[str, Any]:
+    """The waiting times at a point, and at the unfavourable ends of its intervals."""
+    counts = metrics.confusion_at(studies.score, studies.positive, point.threshold)
+    sensitivity, specificity = counts.sensitivity, counts.specificity
+    if sensitivity is None or specificity is None:
+        return {"name": point.name, "threshold": point.threshold, "waiting": None}
+    return {
+        "name": point.name,
+        "threshold": point.threshold,
+        "waiting": waiting(site, sensitivity.value, specificity.value),
+        "waiting_at_lower_ends": waiting(site, sensitivity.low, specificity.low),
+        "flags": flags(site, sensitivity.value, specificity.value),
+    }

@@ -8,7 +8,7 @@ positive among them counts as missed in each figure made from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ Labels = NDArray[np.bool_]
 
 NEVER = -1.0
 LEVEL = 0.95
-BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,11 @@ class Confusion:
         return wilson(self.true_negative, self.true_negative + self.false_positive)
 
     @property
+    def negative_predictive_value(self) -> Estimate | None:
+        """At the prevalence of the sample, as the positive one."""
+        return wilson(self.true_negative, self.true_negative + self.false_negative)
+
+    @property
     def positive_predictive_value(self) -> Estimate | None:
         """At the prevalence of the sample, which is rarely that of a hospital."""
         return wilson(self.true_positive, self.true_positive + self.false_positive)
@@ -63,24 +67,6 @@ class Curve:
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionCurve:
-    """Net benefit (Vickers 2006) at each threshold, beside flagging everyone; no one is 0."""
-
-    threshold: NDArray[np.float64]
-    model: NDArray[np.float64]
-    everyone: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """Images whose probability fell into one bin: how many, mean probability, share positive."""
-
-    images: int
-    probability: float
-    observed: float
 
 
 def wilson(successes: int, trials: int) -> Estimate | None:
@@ -114,6 +100,17 @@ def _variance(values: NDArray[np.float64]) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else 0.0
 
 
+def draw_groups(groups: Sequence[str], rounds: int, seed: int = 1) -> Iterator[NDArray[np.intp]]:
+    """Samples of whole groups with repetition: for each round an index array into the sample."""
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(member, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    generator = np.random.default_rng(seed)
+    for _ in range(rounds):
+        drawn = generator.integers(len(parts), size=len(parts))
+        yield np.concatenate([parts[i] for i in drawn])
+
+
 def bootstrap_by_group(
     statistic: Callable[[NDArray[np.intp]], float | None],
     groups: Sequence[str],
@@ -136,14 +133,9 @@ def bootstrap_by_group(
     Returns:
         None where fewer than half of the rounds gave a value.
     """
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    order = np.argsort(member, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-    generator = np.random.default_rng(seed)
     values = []
-    for _ in range(rounds):
-        drawn = generator.integers(len(parts), size=len(parts))
-        value = statistic(np.concatenate([parts[i] for i in drawn]))
+    for index in draw_groups(groups, rounds, seed):
+        value = statistic(index)
         if value is not None:
             values.append(value)
     if len(values) < rounds / 2:
@@ -197,6 +189,26 @@ def roc_curve(scores: Scores, positive: Labels) -> Curve:
     return Curve(false_rate, true_rate)
 
 
+def roc_band(
+    scores: Scores, positive: Labels, groups: Sequence[str], x: NDArray[np.float64], rounds: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The 95 % band of the sensitivity at each `1 - specificity` of `x`, groups drawn again.
+
+    Pointwise: each place has its own interval. None where fewer than half of the rounds had both
+    classes.
+    """
+    drawn = []
+    for index in draw_groups(groups, rounds):
+        own = positive[index]
+        if own.any() and not own.all():
+            curve = roc_curve(scores[index], own)
+            drawn.append(np.interp(x, curve.x, curve.y))
+    if len(drawn) < rounds / 2:
+        return None
+    low, high = np.percentile(drawn, (50 * (1 - LEVEL), 50 * (1 + LEVEL)), axis=0)
+    return low, high
+
+
 def precision_curve(scores: Scores, positive: Labels) -> Curve:
     """x: sensitivity, y: positive predictive value."""
     from sklearn.metrics import precision_recall_curve
@@ -212,79 +224,3 @@ def average_precision(scores: Scores, positive: Labels) -> float | None:
     if positive.all() or not positive.any():
         return None
     return float(average_precision_score(positive, scores))
-
-
-def brier(probability: Scores, positive: Labels) -> float:
-    """The mean squared distance of the probability from the label."""
-    return float(np.square(probability - positive).mean())
-
-
-def reliability(probability: Scores, positive: Labels) -> list[ReliabilityBin]:
-    """15 bins of equal width; empty ones are left out."""
-    index = np.minimum((probability * BINS).astype(int), BINS - 1)
-    return [
-        ReliabilityBin(
-            int(inside.sum()), float(probability[inside].mean()), float(positive[inside].mean())
-        )
-        for inside in (index == number for number in range(BINS))
-        if inside.any()
-    ]
-
-
-def calibration_error(probability: Scores, positive: Labels) -> float:
-    """Expected calibration error over `reliability`'s bins (Naeini 2015)."""
-    bins = reliability(probability, positive)
-    return sum(b.images * abs(b.probability - b.observed) for b in bins) / len(probability)
-
-
-def calibration_line(logit: Scores, positive: Labels) -> tuple[Estimate, Estimate] | None:
-    """Slope and intercept of the label's log odds on the calibrated logit (Cox 1958).
-
-    1 and 0 are perfect; a slope under 1 means scores that are too extreme. Newton's steps on the
-    likelihood, Wald's intervals. None where the classes do not overlap, for then any slope fits.
-    """
-    x, y = logit[positive], logit[~positive]
-    if len(x) == 0 or len(y) == 0 or x.min() >= y.max() or y.min() >= x.max():
-        return None
-    design = np.column_stack([logit.astype(np.float64), np.ones(len(logit))])
-    beta = np.array([1.0, 0.0])
-    likelihood = _log_likelihood(design @ beta, positive)
-    for _ in range(100):
-        p = _sigmoid(design @ beta)
-        information = (design * (p * (1 - p))[:, None]).T @ design
-        step = np.linalg.lstsq(information, design.T @ (positive - p), rcond=None)[0]
-        while True:
-            trial = _log_likelihood(design @ (beta + step), positive)
-            if trial >= likelihood - 1e-12 or np.abs(step).max() < 1e-12:
-                break
-            step /= 2
-        beta, likelihood = beta + step, trial
-        if np.abs(step).max() < 1e-9:
-            break
-    margin = norm.ppf(0.5 + LEVEL / 2) * np.sqrt(np.diag(np.linalg.pinv(information)))
-    slope, intercept = (
-        Estimate(float(b), float(b - w), float(b + w)) for b, w in zip(beta, margin, strict=True)
-    )
-    return slope, intercept
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    p: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(x, -500, 500)))
-    return p
-
-
-def _log_likelihood(logit: NDArray[np.float64], positive: Labels) -> float:
-    return -float(np.logaddexp(0, np.where(positive, -logit, logit)).sum())
-
-
-def decision_curve(probability: Scores, positive: Labels) -> DecisionCurve:
-    """Net benefit at thresholds of 1 to 99 %."""
-    thresholds = np.arange(1, 100) / 100
-    odds = thresholds / (1 - thresholds)
-    prevalence = float(positive.mean())
-    model = []
-    for threshold, weight in zip(thresholds, odds, strict=True):
-        counts = confusion_at(probability, positive, float(threshold))
-        net = counts.true_positive - weight * counts.false_positive
-        model.append(net / len(positive))
-    return DecisionCurve(thresholds, np.array(model), prevalence - (1 - prevalence) * odds)

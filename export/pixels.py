@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from screener.domain import Radiograph, Rejection, Unchanged
+from screener.domain import Examined, FileKind, Instance, Radiograph, Rejection, Unchanged
 from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING, SIZE
 
@@ -21,9 +21,40 @@ if TYPE_CHECKING:
     from export.dataset import LabelledImage
 
 
+NAMED = 5
+HEADER = "dicom_"
+HEADER_COLUMNS = tuple(
+    HEADER + name
+    for name in (
+        *("patient_sex", "age_years", "view_position", "institution_name", "station_name"),
+        *("photometric_interpretation", "transfer_syntax_uid"),
+    )
+)
+"""What a DICOM header may add to the columns of an image; none of it says who the patient is."""
+
+
+def header_columns(instance: Instance) -> dict[str, str]:
+    """What the header states, as `HEADER_COLUMNS`; nothing for a file without a DICOM header."""
+    if instance.kind is not FileKind.DICOM:
+        return {}
+    values = {name: getattr(instance, name.removeprefix(HEADER)) for name in HEADER_COLUMNS}
+    return {
+        name: "" if value is None else f"{value:.0f}" if isinstance(value, float) else value.strip()
+        for name, value in values.items()
+    }
+
+
 def read_radiographs(
     images: Sequence[LabelledImage], age_range: tuple[float, float] | None = None
 ) -> Iterator[tuple[int, Radiograph | Rejection]]:
+    """As `read_examined`, what became of the pixels alone."""
+    for at, examined in read_examined(images, age_range):
+        yield at, examined.result
+
+
+def read_examined(
+    images: Sequence[LabelledImage], age_range: tuple[float, float] | None = None
+) -> Iterator[tuple[int, Examined]]:
     """Read images in worker processes, a bounded number ahead of the consumer.
 
     Args:
@@ -31,7 +62,7 @@ def read_radiographs(
         age_range: Of the model card; patients outside are ineligible, as in `scan`.
 
     Yields:
-        The index of the image and what became of it, in no particular order.
+        The index of the image and what the worker found, in no particular order.
     """
     from screener.examine import ExamineSettings
     from screener.workers import Task, WorkerPool
@@ -41,7 +72,7 @@ def read_radiographs(
     with WorkerPool(workers, ExamineSettings(age_range=age_range)) as pool:
         for task, examined in pool.run(tasks):
             if not isinstance(examined, Unchanged):
-                yield task.key, examined.result
+                yield task.key, examined
 
 
 def load_pixels(
@@ -77,21 +108,42 @@ def load_pixels(
 
 
 def require_pixels(images: Sequence[LabelledImage], cache: Path) -> NDArray[np.uint8]:
-    """As `load_pixels`, where every image must be readable.
+    """As `load_pixels`, where every image must be readable and none may have two labels.
 
     Raises:
-        UsageError: `scan` would not score one of them.
+        UsageError: `scan` would not score one of them, or one picture has two labels.
     """
     pixels, rejections = load_pixels(images, cache)
     bad = [(i, r) for i, r in zip(images, rejections, strict=True) if r is not None]
     if bad:
-        image, rejection = bad[0]
+        named = ", ".join(
+            f"{str(image.path)!r} ({rejection.code})" for image, rejection in bad[:NAMED]
+        )
         raise UsageError(
-            f"{len(bad)} of {len(images)} images cannot be used; the first is {str(image.path)!r}",
-            f"{rejection.code}: scan would not score it",
+            f"{len(bad)} of {len(images)} images cannot be used: {named}"
+            + (" and more" if len(bad) > NAMED else ""),
+            "scan would not score them",
             "mend or remove them, also from the list where there is one",
         )
+    check_labels(images, pixels)
     return pixels
+
+
+def check_labels(images: Sequence[LabelledImage], pixels: NDArray[np.uint8]) -> None:
+    """Refuse one picture with two labels: equal model input, though the files may differ.
+
+    Raises:
+        UsageError: there is such a pair.
+    """
+    first: dict[bytes, LabelledImage] = {}
+    for image, plane in zip(images, pixels, strict=True):
+        other = first.setdefault(hashlib.sha256(plane.tobytes()).digest(), image)
+        if other.label != image.label:
+            raise UsageError(
+                f"{str(other.path)!r} and {str(image.path)!r} are the same picture with two labels",
+                f"{other.label!r} and {image.label!r}",
+                "mend the label or remove both",
+            )
 
 
 def _key(images: Sequence[LabelledImage]) -> str:

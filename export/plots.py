@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from export.metrics import NEVER, decision_curve, precision_curve, roc_curve
+from export.metrics import NEVER, precision_curve, roc_curve
+from export.probability import decision_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

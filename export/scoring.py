@@ -6,7 +6,9 @@ in memory, however many there are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +16,10 @@ import numpy as np
 from export.audit import VARIANTS
 from export.calibration import make_sample
 from export.figures import Measured
-from export.pixels import read_radiographs
+from export.pixels import header_columns, read_examined
 from screener.domain import ReasonCode, Rejection
 from screener.errors import RunError, UsageError
+from screener.preprocess import SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,18 +41,24 @@ def measure_images(
 ) -> Measured:
     """Read and score images; and their blanked copies for the audit.
 
+    What a DICOM header states of the film joins the columns of its image.
+
     Raises:
         UsageError: not one image could be read.
         RunError: the model gave something that is no number.
     """
     batches = _Batches(model, len(images), finding, with_audit=with_audit)
     rejections: list[Rejection | None] = [None] * len(images)
-    radiographs = read_radiographs(images, model.facts.age_range)
-    for done, (at, result) in enumerate(radiographs, 1):
-        if isinstance(result, Rejection):
-            rejections[at] = result
-        elif batches.add(at, result.pixels):
-            tell(f"{done} of {len(images)} images")
+    known = list(images)
+    clock = Clock(len(images))
+    for done, (at, examined) in enumerate(read_examined(images, model.facts.age_range), 1):
+        if examined.instance is not None:
+            headers = header_columns(examined.instance)
+            known[at] = replace(known[at], columns=headers | known[at].columns)
+        if isinstance(examined.result, Rejection):
+            rejections[at] = examined.result
+        elif batches.add(at, examined.result.pixels, positive=images[at].positive):
+            tell(f"{done} of {len(images)} images, {clock.left(done)}")
     batches.flush()
     if not np.isfinite(batches.logit).any():
         raise UsageError(
@@ -62,7 +71,7 @@ def measure_images(
     accepted = np.array([rejection is None for rejection in rejections])
     sample = make_sample(positive, np.nan_to_num(batches.probability), accepted)
     return Measured(
-        images=images,
+        images=known,
         positive=positive,
         score=sample.score,
         probability=batches.probability,
@@ -71,7 +80,20 @@ def measure_images(
         cam=batches.cam,
         rejections=rejections,
         variants=batches.variants,
+        mean_films=batches.mean_films() if with_audit else None,
     )
+
+
+class Clock:
+    """Says how much longer it takes, from what was done so far."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._started = total, time.monotonic()
+
+    def left(self, done: int) -> str:
+        """The time left in words."""
+        left_s = (time.monotonic() - self._started) / done * (self._total - done)
+        return f"{left_s / 60:.0f} min left" if left_s >= 90 else f"{left_s:.0f} s left"
 
 
 class _Batches:
@@ -84,9 +106,17 @@ class _Batches:
         self.logit, self.probability, self.novelty = (np.full(n, np.nan) for _ in range(3))
         self.cam = np.zeros((n, 7, 7), np.float32)
         self.variants = {name: np.full(n, np.nan) for name in VARIANTS} if with_audit else {}
+        self._sums, self._counts = np.zeros((2, SIZE, SIZE)), np.zeros(2)
 
-    def add(self, at: int, pixels: NDArray[np.float32]) -> bool:
+    def mean_films(self) -> NDArray[np.float64]:
+        """(2, 224, 224): of the negatives and the positives; zero where there was none."""
+        means: NDArray[np.float64] = self._sums / np.maximum(self._counts, 1)[:, None, None]
+        return means
+
+    def add(self, at: int, pixels: NDArray[np.float32], *, positive: bool) -> bool:
         """Take an image; True where it filled a block, which was run."""
+        self._sums[int(positive)] += pixels
+        self._counts[int(positive)] += 1
         self._index.append(at)
         self._pixels.append(pixels)
         if len(self._pixels) < BLOCK:

@@ -152,18 +152,28 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="COLUMN", help="Measure the groups of this column apart; repeatable."),
     ] = None,
+    reading_minutes: Annotated[
+        float, typer.Option(metavar="X", help="Of one study at your site, for the waiting times.")
+    ] = 10.0,
+    load: Annotated[
+        float, typer.Option(metavar="X", help="Share of the time in which your reader is busy.")
+    ] = 0.8,
+    prevalence: Annotated[
+        float, typer.Option(metavar="X", help="Share of your studies with the finding.")
+    ] = 0.1,
     device: ScanDevice = "auto",
 ) -> None:
     """Measure a model on labelled radiographs.
 
     Films are read as scan reads them; one that is turned away counts as missed. Writes
-    metrics.json, predictions.csv, plots and a report. Needs the extra evaluate, and no torch for an
-    ONNX model.
+    metrics.json, predictions.csv, plots and report.html, which an ethics board can be given. Needs
+    the extra evaluate, and no torch for an ONNX model.
 
     Example: screener evaluate shipped films.csv --out measured
     """
-    require_extra("evaluate", "sklearn", "matplotlib", "jinja2")
+    require_extra("evaluate", "sklearn", "scipy", "matplotlib", "jinja2")
     from export.evaluate import evaluate as run_evaluation
+    from export.waiting import Site
 
     found = run_evaluation(
         _path_of(model),
@@ -171,6 +181,7 @@ def evaluate(
         out,
         split=None if split == "all" else split,
         group_by=group_by,
+        site=Site(reading_minutes, load, prevalence),
         device=device,
         tell=note,
     )
@@ -210,7 +221,7 @@ def calibrate(
 
     Example: screener calibrate shipped films.csv --out site.onnx
     """
-    require_extra("evaluate", "sklearn")
+    require_extra("evaluate", "sklearn", "scipy")
     from export.calibrate import calibrate as run_calibration
 
     found = run_calibration(

@@ -91,6 +91,7 @@ class SiteSample:
     """A site's own labelled sample that an operating point was fitted on.
 
     `graph_sha256` is that of the model then: a threshold of another model is refused.
+    `threshold_interval`: 95 %, from drawing the sample's groups again.
     """
 
     operating_point: str
@@ -98,6 +99,7 @@ class SiteSample:
     sample_sha256: str
     images: int
     positive: int
+    threshold_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,16 @@ def _check(card: ModelCard) -> None:
         _refuse("card.age_range_years", "not from a lower to a higher age")
     for level in ("operating_points", "study_operating_points"):
         _check_points(card, level)
-    if card.site is not None and card.site.graph_sha256 != card.graph_sha256:
+    _check_site(card)
+
+
+def _check_site(card: ModelCard) -> None:
+    if card.site is None:
+        return
+    if card.site.graph_sha256 != card.graph_sha256:
         _refuse("card.site.graph_sha256", "the site's threshold was fitted to another model")
+    for end in card.site.threshold_interval or ():
+        _check_share(end, "card.site.threshold_interval")
 
 
 def _check_findings(card: ModelCard) -> None:

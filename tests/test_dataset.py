@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from export.dataset import (
     SPLITS,
@@ -43,7 +45,7 @@ def table(folder: Path, text: str) -> Path:
 
 def test_class_folders(tmp_path: Path) -> None:
     touch(tmp_path, "Normal/a.png", "Normal/deep/b.dcm", "COVID/c.png", "readme.txt")
-    touch(tmp_path, ".cache/x", "COVID/.DS_Store", "COVID/.hidden/y")
+    touch(tmp_path, ".cache/x", "COVID/.DS_Store", "COVID/.hidden/y", "COVID/Thumbs.db")
     images = read_labels(tmp_path)
     assert labels(images, tmp_path) == {
         "COVID/c.png": "COVID",
@@ -79,6 +81,18 @@ def test_csv_without_group_has_a_group_a_file(tmp_path: Path) -> None:
     assert [image.group for image in images] == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_of_an_offices_spreadsheet(tmp_path: Path, delimiter: str) -> None:
+    touch(tmp_path, "a.png", "b, c.png")
+    text = "file,label,group\na.png,covid,g\nb# c.png,normal,h\n"
+    text = text.replace(",", delimiter).replace("#", ",").replace("\n", "\r\n")
+    images = read_labels(table(tmp_path, text))
+    assert [(i.path.name, i.label, i.group) for i in images] == [
+        ("a.png", "covid", "g"),
+        ("b, c.png", "normal", "h"),
+    ]
+
+
 BAD_TABLES = [
     ("", "not a readable CSV"),
     ('file,label\n"a.png,covid\n', "not a readable CSV"),
@@ -91,6 +105,7 @@ BAD_TABLES = [
     ("file,label,group\na.png,covid,g\nb.png,normal,g\n", "group 'g' has two labels"),
     ("file,label\na.png,covid\nb.png,normal\nb.png,normal\n", "listed twice"),
     ("file,label\n", "its labels are none"),
+    ("file,label,label\na.png,covid,normal\n", "the column 'label' twice"),
 ]
 
 
@@ -225,6 +240,27 @@ def test_unreadable_image_is_named(films: list[LabelledImage], tmp_path: Path) -
     with pytest.raises(UsageError, match=r"1 of 5 images .*broken\.png.*TRUNCATED"):
         require_pixels(films, tmp_path / "pixels.npz")
     assert not (tmp_path / "pixels.npz").exists()
+
+
+def test_unreadable_images_are_named_but_not_without_end(
+    films: list[LabelledImage], tmp_path: Path
+) -> None:
+    broken = [replace(films[4], group=str(i)) for i in range(7)]
+    with pytest.raises(UsageError, match=r"7 of 7 images(.*TRUNCATED\)){5} and more"):
+        require_pixels(broken, tmp_path / "pixels.npz")
+
+
+def test_one_picture_in_two_files_with_two_labels(tmp_path: Path) -> None:
+    save_png(draw(1), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "b.png", compress_level=1)
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    images = [LabelledImage(tmp_path / "a.png", "covid", "a")]
+    images.append(LabelledImage(tmp_path / "b.png", "normal", "b"))
+    with pytest.raises(UsageError, match=r"a\.png' and .*b\.png' are the same picture with two"):
+        require_pixels(images, tmp_path / "pixels.npz")
+    images[1] = replace(images[1], label="covid")
+    assert len(require_pixels(images, tmp_path / "pixels.npz")) == 2
 
 
 def test_cache_sees_the_list_and_the_files(films: list[LabelledImage], tmp_path: Path) -> None:

@@ -18,17 +18,22 @@ from export.metrics import (
     auc_delong,
     average_precision,
     bootstrap_by_group,
-    brier,
-    calibration_error,
-    calibration_line,
     confusion_at,
-    decision_curve,
+    draw_groups,
     precision_curve,
-    reliability,
+    roc_band,
     roc_curve,
     threshold_at_sensitivity,
     threshold_at_specificity,
     wilson,
+)
+from export.probability import (
+    brier,
+    calibration_error,
+    calibration_in_the_large,
+    calibration_line,
+    decision_curve,
+    reliability,
 )
 
 
@@ -48,6 +53,18 @@ def test_delong_by_hand() -> None:
     assert area.value == pytest.approx(5 / 6)
     assert area.low == pytest.approx(5 / 6 - 1.959964 * math.sqrt(1 / 18))
     assert area.high == 1
+
+
+def test_delong_as_published() -> None:
+    # The ratings of 109 CT images by Hanley and McNeil (Radiology 143, 1982, table I); Stata's
+    # manual, at roctab, gives their area with DeLong's standard error and interval.
+    normal, abnormal = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
+    scores = np.repeat(np.tile(np.arange(1.0, 6), 2), normal + abnormal)
+    area = auc_delong(scores, np.repeat([False, True], [58, 51]))
+    assert area is not None
+    assert area.value == pytest.approx(0.8932, abs=5e-5)
+    assert (area.high - area.low) / (2 * 1.959964) == pytest.approx(0.0307, abs=5e-5)
+    assert (area.low, area.high) == pytest.approx((0.83295, 0.95339), abs=5e-6)
 
 
 def test_delong_counts_ties_half() -> None:
@@ -78,11 +95,23 @@ def test_one_class_has_no_area(positive: list[bool]) -> None:
     assert calibration_line(scores, labels) is None
 
 
-def test_wilson_by_its_formula() -> None:
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    estimate = wilson(81, 263)
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # Newcombe, Statistics in Medicine 17 (1998), table I, method 3.
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_published(successes: int, trials: int, low: float, high: float) -> None:
+    estimate = wilson(successes, trials)
     assert estimate is not None
-    assert (estimate.low, estimate.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_at_its_ends() -> None:
     assert wilson(0, 0) is None
     assert wilson(29, 29) == Estimate(1.0, pytest.approx(29 / (29 + 1.959964**2)), 1.0)
 
@@ -191,6 +220,43 @@ def test_calibration_line_agrees_with_library() -> None:
     assert line[1].value == pytest.approx(fitted.intercept_[0], abs=1e-4)
 
 
+LOGIT = np.array(
+    [-3.2, -2.6, -2.1, -1.7, -1.4, -1.0, -0.8, -0.3, 0.0, 0.4, 0.7, 1.1, 1.5, 2.2, 2.9, 3.4]
+)
+FOUND = np.isin(np.arange(16), (3, 6, 9, 11, 12, 14, 15))
+
+
+def test_calibration_as_by_another_program() -> None:
+    # statsmodels 0.15.0: Logit, and a binomial GLM with the logit as offset.
+    line = calibration_line(LOGIT, FOUND)
+    assert line is not None
+    slope, intercept = line
+    assert (slope.value, slope.low, slope.high) == pytest.approx(
+        (0.61706819, -0.0770712, 1.31120758), abs=1e-6
+    )
+    assert (intercept.value, intercept.low, intercept.high) == pytest.approx(
+        (-0.27340707, -1.40295545, 0.85614131), abs=1e-6
+    )
+    large = calibration_in_the_large(LOGIT, FOUND)
+    assert large is not None
+    assert (large.value, large.low, large.high) == pytest.approx(
+        (-0.30945845, -1.59703573, 0.97811884), abs=1e-5
+    )
+
+
+def test_in_the_large_finds_the_shift() -> None:
+    generator = np.random.default_rng(8)
+    truth = generator.normal(-2, 2, 5000)
+    positive = generator.random(5000) < 1 / (1 + np.exp(-truth))
+    for shift in (0.0, 1.5, -3.0):
+        found = calibration_in_the_large(truth - shift, positive)
+        assert found is not None
+        assert found.low < shift < found.high
+    assert calibration_in_the_large(truth, np.ones(5000, bool)) is None
+    far = calibration_in_the_large(np.array([500.0, -500.0, 0.0]), np.array([True, False, True]))
+    assert far is not None
+
+
 def test_calibration_line_finds_the_truth() -> None:
     generator = np.random.default_rng(5)
     truth = generator.normal(-1, 2, 4000)
@@ -235,3 +301,26 @@ def test_curves_begin_and_end_where_they_must() -> None:
     pr = precision_curve(SCORES, POSITIVE)
     assert (np.diff(pr.x) >= 0).all()
     assert (pr.x[0], pr.y[0]) == (0, 1)
+
+
+def test_roc_band_holds_the_curve() -> None:
+    scores, positive = sample(300)
+    x = np.linspace(0, 1, 21)
+    groups = [str(i // 2) for i in range(300)]
+    band = roc_band(scores, positive, groups, x, 100)
+    assert band is not None
+    low, high = band
+    curve = roc_curve(scores, positive)
+    middle = np.interp(x, curve.x, curve.y)
+    inside = (low - 1e-9 <= middle) & (middle <= high + 1e-9)
+    assert inside.mean() > 0.9
+    assert (low[5:15] < high[5:15]).all()
+    assert roc_band(scores[:1], positive[:1], groups[:1], x, 10) is None
+
+
+def test_whole_groups_are_drawn() -> None:
+    rounds = list(draw_groups(["a", "b", "a", "c"], 50))
+    assert len(rounds) == 50
+    for index in rounds:
+        assert (index == 0).sum() == (index == 2).sum()
+        assert len(index) == 3 + (index == 0).sum()
