@@ -14,10 +14,9 @@ import warnings as python_warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.sequence import Sequence as PydicomSequence
-from pydicom.values import convert_SQ
 
+from screener.dicom_library import DataElement, RawDataElement, convert_SQ
+from screener.dicom_library import Sequence as PydicomSequence
 from screener.dicom_text import (
     DEFAULT,
     PERSON_NAME_LIMIT,

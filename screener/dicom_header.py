@@ -14,11 +14,13 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.filereader import data_element_generator
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
-
 from screener.dicom_elements import BROKEN, Elements
+from screener.dicom_library import (
+    EXPLICIT_VR_LENGTH_32,
+    DataElement,
+    RawDataElement,
+    data_element_generator,
+)
 from screener.domain import Limits, ReasonCode, Rejection, Warn
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydicom.charset import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
-
+from screener.dicom_library import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
 from screener.domain import Warn
 
 if TYPE_CHECKING:
