@@ -10,7 +10,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +53,7 @@ def evaluate(
     split: str | None = "test",
     group_by: Sequence[str] | None = None,
     site: Site | None = None,
+    statements: Mapping[str, str] | None = None,
     device: Device = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def evaluate(
         group_by: Columns of `data`, or of DICOM headers, whose values are measured apart; None for
             every column that divides the images into few parts.
         site: The reading room whose waiting times are reckoned; None for a usual one.
+        statements: What only the site can say, see `export.statements`.
         device: What runs the model.
         tell: Takes a line of progress now and then.
 
@@ -85,7 +87,10 @@ def evaluate(
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
     columns = columns_with_subgroups(measured.images) if group_by is None else group_by
     found: dict[str, Any] = plain(
-        _all_figures(opened.facts, images, part, measured, columns, site or Site())
+        {
+            **_all_figures(opened.facts, images, part, measured, columns, site or Site()),
+            "statements": dict(statements or {}),
+        }
     )
     _write_predictions(out / "predictions.csv", measured)
     _write_json(out / "metrics.json", found)
@@ -186,6 +191,9 @@ def _model_figures(facts: ModelFacts) -> dict[str, Any]:
         "age_range_years": facts.age_range,
         "preprocessing": card.preprocessing if card else {},
         "training": asdict(card.training_data) if card else {},
+        "novelty": asdict(card.novelty) if card else None,
+        "site": asdict(card.site) if card and card.site else None,
+        "acceptance": asdict(card.acceptance) if card and card.acceptance else None,
     }
 
 
@@ -227,7 +235,8 @@ def _write_predictions(path: Path, measured: Measured) -> None:
 def _illustrate(out: Path, measured: Measured, found: dict[str, Any]) -> None:
     """Plots, the worst errors with their maps, and the report around them."""
     from export.evaluation_report import write_report
-    from export.plots import Case, draw_plots, worst_errors
+    from export.film_plots import Case, worst_errors
+    from export.plots import draw_plots
 
     points = found["operating_points"]
     threshold = points[0]["threshold"] if points else 0.5

@@ -6,25 +6,43 @@ Everything in it comes from `metrics.json` and the plots; nothing is loaded from
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from export.answers import SUBJECTS
+from export.checklist import CLAIM, TRIPOD_AI, items
 
 DASH = "\N{EN DASH}"
 TEMPLATE = "evaluation_report.html.jinja"
 MIME = {".png": "image/png", ".jpg": "image/jpeg"}
 CAPTIONS = {
-    "roc": "ROC curve, end to end",
-    "precision": "Positive predictive value against sensitivity, end to end",
-    "reliability": "Reliability: the calibrated score against what was found",
-    "confusion": "Confusion matrix at the first operating point",
-    "decision_curve": "Decision curve (Vickers 2006)",
-    "scores": "Scores of positives and negatives",
+    "roc": "ROC curve, end to end, with its 95 % band (whole groups drawn again). Crosses: both "
+    "intervals of an operating point.",
+    "precision": "Positive predictive value against sensitivity, end to end, at the prevalence of "
+    "this sample.",
+    "reliability": "Reliability: the share of positives among the images of each score, and how "
+    "many images that is.",
+    "confusion": "What became of positives and negatives at each operating point.",
+    "decision_curve": "Decision curve (Vickers 2006): net benefit of flagging by the score, beside "
+    "flagging everyone and no one.",
+    "scores": "Scores of positives (up) and negatives (down), on the scale of log odds.",
+    "waiting": "Minutes saved and lost for every threshold, as studies, in that reading room.",
+    "subgroups": "Subgroups at the first operating point (positives of all). Dashed: all images.",
+    "audit": "What is blanked, shown on the mean film of the positives; the AUC that is left; "
+    "where the positive part of the maps lies on average (dashed: the lung box).",
     "worst_errors": "The worst errors, each beside its class activation map (a hint, no "
-    "localisation); the number is the row in predictions.csv",
+    "localisation; lines at half and three quarters of its height). The number is the row of "
+    "predictions.csv, counted from 0.",
 }
 SEED = {"auc": "0.983 (0.979 to 0.988)", "sensitivity": "0.919", "specificity": "0.956"}
 """The project's forerunner, recomputed from its printed test probabilities."""
+AUDITED = {
+    "whole": "as it is",
+    "centre_blanked": "centre blanked (rows and columns 15 to 85 %)",
+    "border_only": "only the border (outer 6 %)",
+    "border_blanked": "border blanked (outer 6 %)",
+}
 
 
 def write_report(path: Path, found: Mapping[str, Any], plots: Mapping[str, Path]) -> None:
@@ -44,13 +62,32 @@ def write_report(path: Path, found: Mapping[str, Any], plots: Mapping[str, Path]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimate": show_estimate, "figure": show_figure, "share": show_share}
+    environment.filters |= {
+        "estimate": show_estimate,
+        "figure": show_figure,
+        "share": show_share,
+        "shares": show_shares,
+        "minutes": show_minutes,
+        "share_of": lambda value: show_share(value and value["value"]),
+        "between": lambda value: show_pair(value and (value["low"], value["high"])),
+        "between_shares": lambda value: show_pair(value and (value["low"], value["high"]), ".1%"),
+        "pair": show_pair,
+    }
     pictures = {
         name: f"data:{MIME[plot.suffix]};base64," + base64.b64encode(plot.read_bytes()).decode()
         for name, plot in plots.items()
     }
     text = environment.get_template(TEMPLATE).render(
-        m=found, pictures=pictures, captions=CAPTIONS, seed=SEED
+        m=found,
+        pictures=pictures,
+        captions=CAPTIONS,
+        seed=SEED,
+        audited=AUDITED,
+        checklists={
+            "CLAIM": items(found, CLAIM),
+            "TRIPOD+AI": items(found, TRIPOD_AI),
+        },
+        say={subject: make(found) for subject, make in SUBJECTS.items()},
     )
     path.write_text(text, encoding="utf-8")
 
@@ -63,6 +100,23 @@ def show_figure(value: float | None) -> str:
 def show_share(value: float | None) -> str:
     """Per cent, or a dash."""
     return DASH if value is None else f"{value:.1%}"
+
+
+def show_minutes(value: float | None) -> str:
+    """Minutes to a tenth, or a dash."""
+    return DASH if value is None else f"{value:.1f}"
+
+
+def show_pair(value: Sequence[float] | None, how: str = ".3f") -> str:
+    """A 95 % interval alone."""
+    return DASH if value is None else f"{value[0]:{how}} to {value[1]:{how}}"
+
+
+def show_shares(value: Mapping[str, float] | None) -> str:
+    """A share with its 95 % interval, in per cent."""
+    if value is None:
+        return DASH
+    return f"{value['value']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
 
 
 def show_estimate(value: Mapping[str, float] | None) -> str:

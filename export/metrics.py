@@ -181,12 +181,19 @@ def threshold_at_specificity(scores: Scores, positive: Labels, target: float) ->
     return float(above.min()) if len(above) else None
 
 
-def roc_curve(scores: Scores, positive: Labels) -> Curve:
-    """x: 1 - specificity, y: sensitivity."""
-    from sklearn.metrics import roc_curve as by_library
+def _flagged(scores: Scores, positive: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many positives and negatives are flagged at each different score, from the highest."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    hits = np.cumsum(positive[order], dtype=np.float64)[last]
+    return hits, last + 1 - hits
 
-    false_rate, true_rate, _ = by_library(positive, scores)
-    return Curve(false_rate, true_rate)
+
+def roc_curve(scores: Scores, positive: Labels) -> Curve:
+    """x: 1 - specificity, y: sensitivity; a point for each different score."""
+    hits, false = _flagged(scores, positive)
+    return Curve(np.append(0.0, false / false[-1]), np.append(0.0, hits / hits[-1]))
 
 
 def roc_band(
@@ -210,17 +217,14 @@ def roc_band(
 
 
 def precision_curve(scores: Scores, positive: Labels) -> Curve:
-    """x: sensitivity, y: positive predictive value."""
-    from sklearn.metrics import precision_recall_curve
-
-    value, sensitivity, _ = precision_recall_curve(positive, scores)
-    return Curve(sensitivity[::-1], value[::-1])
+    """x: sensitivity, y: positive predictive value, 1 where nothing is flagged."""
+    hits, false = _flagged(scores, positive)
+    return Curve(np.append(0.0, hits / hits[-1]), np.append(1.0, hits / (hits + false)))
 
 
 def average_precision(scores: Scores, positive: Labels) -> float | None:
     """The area under the PR curve, as a step function; None where a class is missing."""
-    from sklearn.metrics import average_precision_score
-
     if positive.all() or not positive.any():
         return None
-    return float(average_precision_score(positive, scores))
+    curve = precision_curve(scores, positive)
+    return float((np.diff(curve.x) * curve.y[1:]).sum())

@@ -161,6 +161,12 @@ def evaluate(
     prevalence: Annotated[
         float, typer.Option(metavar="X", help="Share of your studies with the finding.")
     ] = 0.1,
+    statements: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE.toml", help="What only the site can say, for the report; see the docs."
+        ),
+    ] = None,
     device: ScanDevice = "auto",
 ) -> None:
     """Measure a model on labelled radiographs.
@@ -171,8 +177,9 @@ def evaluate(
 
     Example: screener evaluate shipped films.csv --out measured
     """
-    require_extra("evaluate", "sklearn", "scipy", "matplotlib", "jinja2")
+    require_extra("evaluate", "scipy", "matplotlib", "jinja2")
     from export.evaluate import evaluate as run_evaluation
+    from export.statements import read_statements
     from export.waiting import Site
 
     found = run_evaluation(
@@ -182,6 +189,7 @@ def evaluate(
         split=None if split == "all" else split,
         group_by=group_by,
         site=Site(reading_minutes, load, prevalence),
+        statements=read_statements(statements) if statements else None,
         device=device,
         tell=note,
     )
@@ -221,7 +229,7 @@ def calibrate(
 
     Example: screener calibrate shipped films.csv --out site.onnx
     """
-    require_extra("evaluate", "sklearn", "scipy")
+    require_extra("evaluate", "scipy")
     from export.calibrate import calibrate as run_calibration
 
     found = run_calibration(

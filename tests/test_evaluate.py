@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from export import plot_style
 from export.audit import (
     blank_border,
     blank_centre,
@@ -29,6 +30,9 @@ from export.dataset import manifest_sha256, read_labels, split_images
 from export.evaluate import choose_part, evaluate, plain
 from export.evaluation_report import write_report
 from export.models import ModelFacts, finding_of, open_model
+from export.plot_style import drawing
+from export.score_plots import draw_confusion, draw_subgroups
+from export.waiting import Site, waiting
 from screener.errors import UsageError
 from tests.films import TINY, dataset, draw, save, save_png
 
@@ -119,6 +123,18 @@ def test_operating_points_are_end_to_end(run: Run) -> None:
         assert 0 < point["sensitivity"]["low"] < point["sensitivity"]["high"] < 1
     assert [point["name"] for point in run.found["operating_points"]] == ["default", "balanced"]
     assert run.found["operating_points"][0]["stated_in_card"]["sensitivity"] == 0.5
+    assert run.found["operating_points"][0]["missed_turned_away"] == 4
+
+
+def test_waiting_times_are_of_studies(run: Run) -> None:
+    told = run.found["waiting"]
+    assert told["site"] == {"reading_minutes": 10, "load": 0.8, "prevalence": 0.1}
+    for point, study in zip(
+        told["operating_points"], run.found["studies"]["operating_points"], strict=True
+    ):
+        expected = waiting(Site(), study["sensitivity"]["value"], study["specificity"]["value"])
+        assert point["waiting"]["saved"] == pytest.approx(expected.saved, abs=1e-3)
+        assert point["waiting_at_lower_ends"]["saved"] < expected.saved
 
 
 def test_targets(run: Run) -> None:
@@ -197,6 +213,7 @@ def test_metrics_json_is_what_was_returned(run: Run) -> None:
 def test_plots_and_report_are_whole(run: Run) -> None:
     names = {path.name for path in run.out.iterdir()}
     pngs = {"roc", "precision", "reliability", "confusion", "decision_curve", "scores"}
+    pngs |= {"waiting", "subgroups", "audit"}
     assert names == {f"{name}.png" for name in pngs} | {
         *("worst_errors.jpg", "report.html", "metrics.json", "predictions.csv")
     }
@@ -205,11 +222,21 @@ def test_plots_and_report_are_whole(run: Run) -> None:
             extrema = image.convert("L").getextrema()
             assert extrema[0] < 100 < extrema[1]
     text = (run.out / "report.html").read_text()
-    assert text.count("data:image/") == 7
+    assert text.count("data:image/") == 10
     assert "http" not in text.replace("http-equiv", "")
     assert f"{run.found['auc']['value']:.3f}" in text
-    for number in range(1, 11):
-        assert f"<h2>{number}." in text
+    for heading in (
+        "Summary",
+        "1 Intro",
+        "2 Meth",
+        "3 Res",
+        "4 Disc",
+        "5 Other",
+        "A Items",
+        "B Items",
+    ):
+        assert f">{heading}" in text
+    assert "{{" not in text
     _Balanced().feed(text)
 
 
@@ -221,7 +248,7 @@ class _Balanced(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in {"meta", "img"}:
+        if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -244,6 +271,7 @@ def test_labels_cannot_write_html(run: Run, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
     found["finding"] = found["model"]["name"] = found["data"]["reason"] = hostile
     found["subgroups"][hostile] = {hostile: found["subgroups"]["sex"]["F"]}
+    found["statements"]["ethics"] = hostile
     write_report(tmp_path / "report.html", found, {})
     text = (tmp_path / "report.html").read_text()
     assert "<script" not in text
@@ -279,6 +307,20 @@ def _splits(images: list[Any], seed: int) -> bool:
         return bool(split_images(images, seed))
     except UsageError:
         return False
+
+
+def test_names_from_outside_are_drawn_as_they_are(run: Run, tmp_path: Path) -> None:
+    """A dollar begins a formula in matplotlib, and a broken one would stop the plots."""
+    found = json.loads(json.dumps(run.found))
+    odd, group = "$\\frac{\a\N{CJK UNIFIED IDEOGRAPH-75C5}", found["subgroups"]["sex"]["F"]
+    found["subgroups"] = {odd: {odd: group, "x" * 99: group}}
+    found["operating_points"][0]["name"] = odd
+    with drawing():
+        figures = [draw_subgroups(found), draw_confusion(found["operating_points"])]
+        for number, figure in enumerate(figures):
+            assert figure is not None
+            path = plot_style.save(figure, tmp_path / f"{number}.png")
+            assert path.stat().st_size > 5000
 
 
 def test_errors_before_anything_is_written(run: Run, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -292,6 +293,22 @@ def test_decision_curve_by_hand() -> None:
     assert curve.model[at[0.2]] == pytest.approx(0.25 - 2 * 0.25 / 4)
     assert curve.everyone[at[0.2]] == pytest.approx(0.25 - 0.75 / 4)
     assert len(curve.threshold) == 99
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 9), st.booleans()), min_size=2, max_size=40))
+def test_curves_are_those_of_the_library(rows: list[tuple[int, bool]]) -> None:
+    positive = np.array([p for _, p in rows])
+    assume(positive.any() and not positive.all())
+    scores = np.array([s / 10 for s, _ in rows])
+    roc = roc_curve(scores, positive)
+    x, y, _ = metrics.roc_curve(positive, scores, drop_intermediate=False)
+    assert (roc.x, roc.y) == (pytest.approx(x), pytest.approx(y))
+    value, sensitivity, _ = metrics.precision_recall_curve(positive, scores)
+    pr = precision_curve(scores, positive)
+    assert (pr.x[::-1], pr.y[::-1]) == (pytest.approx(sensitivity), pytest.approx(value))
+    expected = metrics.average_precision_score(positive, scores)
+    assert average_precision(scores, positive) == pytest.approx(expected)
 
 
 def test_curves_begin_and_end_where_they_must() -> None:
