@@ -15,7 +15,7 @@ DEMO := .venv
 TEST := .venv-test
 SOURCES := pyproject.toml $(shell find screener export -name '*.py' -o -name '*.onnx')
 # Toolkits that wrote or check what the tests read, and what injects faults.
-SYSTEM_PACKAGES := dcmtk dicom3tools strace
+SYSTEM_PACKAGES := dcmtk dicom3tools openssl orthanc orthanc-dicomweb strace
 PIP := -m pip --disable-pip-version-check install --quiet
 
 # The shims of version managers answer to names that they cannot run: each is asked.
@@ -77,12 +77,12 @@ $(TEST)/.installed: pyproject.toml
 	@touch $@
 
 system:
-	@for command in dcmdump dciodvfy strace; do \
+	@for command in dcmdump dciodvfy openssl Orthanc strace; do \
 	command -v $$command >/dev/null || missing=yes; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo "Installing $(SYSTEM_PACKAGES) ..."; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	else echo "Not all there: $(SYSTEM_PACKAGES). Tests that need them are skipped by name."; fi
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 from screener.domain import Limits, Triage
 from screener.errors import UsageError
+from screener.pacs.doors import DicomWeb, Dimse, Retry
 from screener.report.tables import TableLayout
 from screener.site_file import read_site_file
 
@@ -125,6 +126,9 @@ class Settings:
         output: Who may read the published files. Everything else stays 0600.
         priority: Triage -> what the importer may raise a study to. FLAGGED and NOT_SCREENED only.
         report: The shape of `triage.csv` for an importer that differs from the contract.
+        dicomweb: The PACS by DICOMweb, for the commands with a network.
+        dimse: The PACS by C-STORE, C-FIND and C-MOVE, for the commands with a network.
+        retry: How patient they are.
     """
 
     model: Path | None = None
@@ -159,6 +163,9 @@ class Settings:
     output: Output = field(default_factory=Output)
     priority: Mapping[Triage, str] = field(default_factory=dict)
     report: TableLayout = field(default_factory=TableLayout)
+    dicomweb: DicomWeb = field(default_factory=DicomWeb)
+    dimse: Dimse = field(default_factory=Dimse)
+    retry: Retry = field(default_factory=Retry)
 
     def __post_init__(self) -> None:
         """Check what no type says."""

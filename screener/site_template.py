@@ -23,6 +23,11 @@ EXAMPLES: Mapping[str, str] = {
     "log": '"/var/log/screener/scan.jsonl"',
     "priority": '{ FLAGGED = "HIGH", NOT_SCREENED = "" }',
     "mode": "0o600",
+    "token_file": '"/etc/screener/pacs.token"',
+    "password_file": '"/etc/screener/pacs.password"',
+    "ca_file": '"/etc/screener/hospital-ca.pem"',
+    "client_certificate": '"/etc/screener/screener.pem"',
+    "client_key": '"/etc/screener/screener.key"',
 }
 """For what has no default that could be written, or has a plainer form than Python's."""
 

@@ -17,7 +17,7 @@ ALL = [*PROGRAM, *sorted((ROOT / "export").rglob("*.py"))]
 
 ONLY_IN = {
     # A module's name starts with one of these.
-    "pydicom": ("screener.dicom", "screener.pacs", "screener.report."),
+    "pydicom": ("screener.dicom", "screener.pacs."),
     "onnxruntime": ("screener.classifier", "export."),
     "torch": ("export.",),
     "torchvision": ("export.",),
@@ -30,10 +30,15 @@ ONLY_IN = {
         "screener.scan",
         "screener.explain",
     ),
+    "pynetdicom": ("screener.pacs.",),
+    "dicomweb_client": ("screener.pacs.",),
+    "highdicom": ("screener.pacs.",),
+    "requests": ("screener.pacs.",),
     "typer": ("screener.cli",),
     "rich": ("screener.console",),
 }
 PURE = ("domain", "errors", "eligibility", "triage", "rescan", "preprocess", "strict_json", "views")
+PACS_DATA = ("screener.pacs.doors",)
 LONGEST = 400
 
 
@@ -136,8 +141,27 @@ def test_scan_has_no_way_to_the_network() -> None:
         if _name(path) in {"screener.workers", "screener.forkserver"}:
             # They talk over a socket pair, which has no address.
             continue
+        if _name(path).startswith("screener.pacs."):
+            continue
         found = {imported.split(".")[0] for imported, _ in _imports(path)}
         assert not found & talking, path
+
+
+def test_only_commands_open_the_room_with_the_network() -> None:
+    for path in PROGRAM:
+        if _name(path).startswith(("screener.pacs", "screener.cli")):
+            continue
+        found = {name for name, _ in _imports(path) if name.startswith("screener.pacs.")}
+        # The site file's sections, which are plain data.
+        assert all(name.startswith(PACS_DATA) for name in found), path
+
+
+def test_the_sections_of_the_doors_load_no_network() -> None:
+    code = f"import sys, {', '.join(PACS_DATA)}; print(*{{'socket', 'ssl'}} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == ""
 
 
 def test_a_module_has_a_docstring_and_one_subject() -> None:

@@ -1,0 +1,33 @@
+"""The libraries of the extra `pacs`: whether they are there, and how quiet they are kept."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+from screener.errors import UsageError
+
+PACKAGES = ("dicomweb_client", "highdicom", "pynetdicom", "requests")
+# Their words may hold a patient's name, a UID or an address; what matters comes back as an Answer.
+_TALKING = ("dicomweb_client", "highdicom", "pynetdicom", "pydicom", "urllib3", "requests")
+
+
+def require_extra() -> None:
+    """Import what the commands with a network need, and keep it from talking.
+
+    Raises:
+        UsageError: a package is missing; names the extra that brings it.
+    """
+    for name in PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UsageError(
+                f"the package {name!r} is missing",
+                "what talks to a PACS is not part of the base",
+                "pip install 'screener[pacs]', or in the clone: pip install '.[pacs]'",
+            ) from None
+    for name in _TALKING:
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False

@@ -1,0 +1,71 @@
+"""Certificates, keys and secrets of the doors, read so that a mistake is told before the talk."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from pathlib import Path
+
+from screener.errors import UsageError
+
+_LONGEST = 65_536
+
+
+def tls_context(
+    ca_file: Path | None, client_certificate: Path | None, client_key: Path | None
+) -> ssl.SSLContext:
+    """A client's context: TLS 1.2 or newer, the server's certificate and name are checked.
+
+    Raises:
+        UsageError: a file is missing, is no PEM, or a key is open to others.
+    """
+    for path in (ca_file, client_certificate, client_key):
+        if path is not None and not path.is_file():
+            raise UsageError(f"there is no file {str(path)!r}", "the site file names it")
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (ssl.SSLError, OSError):
+        raise UsageError(
+            f"ca_file {str(ca_file)!r} holds no certificate", mend="give a file in PEM"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if client_certificate is not None and client_key is not None:
+        _refuse_open(client_key)
+        try:
+            # A key with a password would ask for it on a terminal that cron does not have.
+            context.load_cert_chain(client_certificate, client_key, password=lambda: "")
+        except (ssl.SSLError, OSError, ValueError):
+            raise UsageError(
+                f"client_certificate {str(client_certificate)!r} and client_key do not fit",
+                "both must be PEM, and the key without a password",
+            ) from None
+    return context
+
+
+def read_secret(path: Path, what: str) -> str:
+    """A token or password: the one line of a file that only its owner may read.
+
+    Raises:
+        UsageError: it is missing, open to others or not one line.
+    """
+    try:
+        _refuse_open(path)
+        with path.open("rb") as stream:
+            content = stream.read(_LONGEST)
+        secret = content.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise UsageError(f"the {what} {str(path)!r} cannot be read", error.strerror or "") from None
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret.strip() or not secret.isprintable():
+        raise UsageError(f"the {what} {str(path)!r} is not one line of text")
+    return secret
+
+
+def _refuse_open(path: Path) -> None:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise UsageError(
+            f"{str(path)!r} is open to others",
+            "whoever reads it can log in to the PACS",
+            f"chmod 600 {str(path)!r}",
+        )
