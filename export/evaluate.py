@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -30,7 +31,7 @@ from screener.domain import Outcome, Rejection
 from screener.errors import UsageError
 
 SCHEMA_VERSION = 1
-SOURCE_COLUMN = "source"
+SOURCE_COLUMN, HEADER_SOURCE = "source", "dicom_institution_name"
 WORST = 12
 NUMBERS = ("score", "logit", "novelty")
 
@@ -83,6 +84,8 @@ def evaluate(
     part = choose_part(images, opened.facts, split)
     _check_columns(part.images, group_by or ())
     tell(f"measuring {len(part.images)} images: {part.reason}")
+    # Films and the names of their files lie in there: for no one but the account that measures.
+    os.umask(0o077)
     out.mkdir(parents=True, exist_ok=True)
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
     columns = columns_with_subgroups(measured.images) if group_by is None else group_by
@@ -165,12 +168,14 @@ def _all_figures(
         **figures(measured, points, study_points, columns, site),
         "audit": audit(measured.logit[read], audited, measured.cam[read], measured.positive[read]),
     }
-    sources = [image.columns.get(SOURCE_COLUMN, "") for image in measured.images]
-    if len(set(sources)) > 1:
-        known = [name for name, here in zip(sources, read, strict=True) if here]
-        found["audit"]["source_held_out"] = by_source(
-            measured.logit[read], measured.positive[read], known, part.sources_trained_on
-        )
+    for column, trained_on in ((SOURCE_COLUMN, part.sources_trained_on), (HEADER_SOURCE, None)):
+        sources = [image.columns.get(column, "") for image in measured.images]
+        if len(set(sources)) > 1:
+            known = [name for name, here in zip(sources, read, strict=True) if here]
+            found["audit"]["source_held_out"] = by_source(
+                measured.logit[read], measured.positive[read], known, trained_on
+            )
+            break
     return found
 
 

@@ -177,7 +177,7 @@ def _areas(axes: Axes, areas: Mapping[str, Mapping[str, float] | None]) -> None:
     axes.text(0.505, -0.75, "chance", color=QUIET, fontsize=8, va="center")
     axes.set_yticks(range(len(WORDS)), list(WORDS.values()))
     axes.set_ylim(len(WORDS) - 0.5, -1)
-    axes.set_xlim(min(0.4, *(a["low"] for a in areas.values() if a)) - 0.02, 1.02)
+    axes.set_xlim(min([0.4, *(area["low"] for area in areas.values() if area)]) - 0.02, 1.02)
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.grid(axis="y", visible=False)
     axes.set_title("AUC, 95 % interval")

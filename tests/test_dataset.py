@@ -217,8 +217,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
     for i in range(3):
         save_png(draw(i), folder / f"{i}.png")
     save(dataset(draw(3), 3), folder / "3.dcm")
+    Image.fromarray((draw(4) // 16).astype(np.uint8)).save(folder / "4.jpg", quality=90)
     (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:3000])
-    names = ("0.png", "1.png", "2.png", "3.dcm", "broken.png")
+    names = ("0.png", "1.png", "4.jpg", "3.dcm", "broken.png")
     return [LabelledImage(folder / name, "covid", name) for name in names]
 
 

@@ -217,6 +217,7 @@ def test_plots_and_report_are_whole(run: Run) -> None:
     assert names == {f"{name}.png" for name in pngs} | {
         *("worst_errors.jpg", "report.html", "metrics.json", "predictions.csv")
     }
+    assert {path.stat().st_mode & 0o777 for path in run.out.iterdir()} == {0o600}
     for name in pngs:
         with Image.open(run.out / f"{name}.png") as image:
             extrema = image.convert("L").getextrema()
