@@ -10,6 +10,7 @@ import numpy as np
 
 from screener.bundle import MAX_BYTES, Bundle
 from screener.classifier import Classifier, Outputs
+from screener.graph_identities import find_faults
 from screener.preprocess import SIZE
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE = 1e-4
+LARGEST_AUC_FALL, LARGEST_CHANGE = 0.001, 0.005
 LARGEST = {"float": 50_000_000, "int8": 25_000_000}
 
 
@@ -49,6 +51,7 @@ def _checks(bundle: Bundle) -> Iterator[Check]:
     yield Check("operators", True, "plain operators in one graph, no data outside the file")
     yield Check("card", True, f"schema {card.schema_version}, graph {card.graph_sha256[:12]}")
     yield Check("preprocessing", True, f"version {card.preprocessing['version']}, as the program's")
+    yield from _by_construction(bundle)
 
     pixels = np.random.default_rng(1).random((5, SIZE, SIZE), dtype=np.float32)
     pixels[0], pixels[1] = 0, 1
@@ -74,6 +77,33 @@ def _checks(bundle: Bundle) -> Iterator[Check]:
         "novelty of black, white, noise", turned_away == len(pixels), f"{turned_away} of 5 above 1"
     )
     yield _identity("any number of images", by_batch[1].score, outputs.score)
+
+
+def _by_construction(bundle: Bundle) -> Iterator[Check]:
+    """What holds of every image because of how the graph is built, and what its makers compared."""
+    import onnx
+
+    card = bundle.card
+    faults = find_faults(onnx.load_model_from_string(bundle.content).graph)
+    held = "1 x 1 map, logit from it, score from the logit, float after the last block"
+    yield Check("head by construction", not faults, "; ".join(faults) or held)
+    yield Check(
+        "parity with PyTorch, as stated",
+        card.parity <= TOLERANCE,
+        f"largest score difference {card.parity:.1e}",
+    )
+    if card.precision == "int8":
+        found = card.acceptance
+        fall = found.auc_float - found.auc_int8 if found else 1.0
+        changed = found.decisions_changed if found else 1.0
+        yield Check(
+            "int8 against float, as stated",
+            # Both areas are rounded to 5 decimals.
+            fall <= LARGEST_AUC_FALL + 1e-9 and changed <= LARGEST_CHANGE,
+            f"AUC falls by {fall:.5f}, {changed:.2%} of decisions changed"
+            if found
+            else "the card holds no comparison",
+        )
 
 
 def _finite(outputs: Outputs) -> Check:
