@@ -178,7 +178,8 @@ class Elements:
             return ()
         return tuple(
             Elements(
-                {int(inner.tag): inner for inner in item.elements()},
+                # Raw: pydicom would convert an empty element, and raise on its VR.
+                {int(key): item.get_item(key, keep_deferred=True) for key in item.keys()},  # noqa: SIM118
                 little=self._little,
                 warnings=self.warnings,
                 sets=self._sets,

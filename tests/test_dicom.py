@@ -447,6 +447,16 @@ def test_deep_nesting_in_a_sequence_that_is_read() -> None:
     assert read(content[:start] + wanted + content[start:]).instance.view is View.UNKNOWN
 
 
+def test_an_empty_element_of_no_vr_in_a_sequence_ends_nothing() -> None:
+    """pydicom converts an empty element when it is only listed, and raises on its VR."""
+    broken = b"\x08\x00\x04\x01XX\0\0" + b"\x08\x00\x00\x01SH\x04\0abcd"
+    item_of_it = b"\xfe\xff\x00\xe0" + len(broken).to_bytes(4, "little") + broken
+    content = bytes(film(ViewPosition=""))
+    start = header_length(memoryview(content))
+    wanted = raw_element(0x00540220, "SQ", item_of_it)
+    assert read(content[:start] + wanted + content[start:]).instance.modality == "CR"
+
+
 def test_zeros_in_place_of_elements_end_soon() -> None:
     content = bytes(film())
     start = content.index(raw_element(NAME, "PN", b"")[:6])
