@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from screener.domain import REASONS, Examined, Limits, Outcome, Radiograph, Rejection
+from screener.domain import REASONS, Examined, Limits, Outcome, Radiograph, Rejection, Unchanged
 from screener.examine import ExamineSettings, examine
 from screener.workers import Task, WorkerPool
 from tests.faults.mutation import mutant
@@ -31,8 +31,8 @@ SLACK_S = 3.0
 """How much longer than the limit a worker may be seen alive on a machine with other work."""
 
 
-class Violation(AssertionError):
-    """A promise that a mutant broke; the message names the mutant."""
+class BrokenPromiseError(AssertionError):
+    """What a mutant broke; the message names the mutant."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Tally:
     crashes: Counter[str] = field(default_factory=Counter)
     scored_alike: int = 0
     scored_otherwise: Counter[str] = field(default_factory=Counter)
-    slowest_s: float = 0.0
+    longest_pause_s: float = 0.0
     largest_worker_mib: int = 0
     elapsed_s: float = 0.0
 
@@ -63,11 +63,41 @@ class Tally:
                 "crashes": dict(self.crashes.most_common()),
                 "scored_alike": self.scored_alike,
                 "scored_otherwise": dict(self.scored_otherwise.most_common()),
-                "slowest_s": round(self.slowest_s, 2),
+                "longest_pause_s": round(self.longest_pause_s, 2),
                 "largest_worker_mib": self.largest_worker_mib,
                 "elapsed_s": round(self.elapsed_s),
             }
         )
+
+
+@dataclass(slots=True)
+class _Mutants:
+    """The tasks of a run: a file for every mutant, there until it has its row."""
+
+    names: Sequence[str]
+    numbers: Iterator[int]
+    folder: Path
+    ends: float
+    waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    def tasks(self) -> Iterator[Task]:
+        keys = count()
+        for number in self.numbers:
+            for name in self.names:
+                if time.monotonic() > self.ends:
+                    return
+                path = self.folder / f"{name}-{number}"
+                path.write_bytes(mutant(name, number))
+                key = next(keys)
+                self.waiting[key] = name, number
+                yield Task(key, os.fsencode(path))
+
+    def close(self, task: Task) -> tuple[str, int]:
+        """The mutant that a row belongs to; one row each."""
+        if task.key not in self.waiting:
+            raise BrokenPromiseError(f"a second row for {task.path!r}")
+        os.unlink(task.path)
+        return self.waiting.pop(task.key)
 
 
 def fuzz(
@@ -81,54 +111,35 @@ def fuzz(
     """Send mutants through a pool, number after number for every name, until one of both ends.
 
     Raises:
-        Violation: A mutant has no row or two, a code of no list, or took longer than its limit.
+        BrokenPromiseError: A mutant has no row or two, a code of no list, or held everything up.
         RunError: The decoding processes could not be kept alive.
     """
     limits = limits or Limits()
     tally, started = Tally(), time.monotonic()
-    asked: dict[int, tuple[str, int, float]] = {}
     whole = {name: _pixels_of(name) for name in names}
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-
-        def tasks() -> Iterator[Task]:
-            for number in numbers:
-                for name in names:
-                    if time.monotonic() - started > seconds:
-                        return
-                    key = len(asked) + tally.total
-                    while key in asked:
-                        key += 1
-                    path = Path(folder, f"{name}-{number}")
-                    path.write_bytes(mutant(name, number))
-                    asked[key] = (name, number, time.monotonic())
-                    yield Task(key, os.fsencode(path))
-
+        mutants = _Mutants(names, numbers, Path(folder), started + seconds)
         with WorkerPool(workers, ExamineSettings(limits=limits)) as pool:
             last = time.monotonic()
-            for task, result in pool.run(tasks()):
-                now = time.monotonic()
-                name, number, _ = asked.pop(task.key, ("", 0, 0.0))
-                if not name:
-                    raise Violation(f"a second row for {task.key}")
-                # Nothing comes out of the pool while all workers hang: the time between two
-                # results is bounded by the limit.
-                tally.slowest_s = max(tally.slowest_s, now - last)
-                last = now
-                if tally.slowest_s > limits.wall_s + SLACK_S:
-                    raise Violation(f"{name} {number}: nothing for {tally.slowest_s:.1f} s")
-                if not isinstance(result, Examined):
-                    raise Violation(f"{name} {number}: unchanged")
+            for task, result in pool.run(mutants.tasks()):
+                name, number = mutants.close(task)
+                # Nothing comes out of the pool while all workers hang: the limit bounds that time.
+                pause_s, last = time.monotonic() - last, time.monotonic()
+                tally.longest_pause_s = max(tally.longest_pause_s, pause_s)
+                if pause_s > limits.wall_s + SLACK_S:
+                    raise BrokenPromiseError(f"{name} {number}: nothing for {pause_s:.1f} s")
                 _count(tally, name, number, result, whole[name])
-                os.unlink(task.path)
-    if asked:
-        raise Violation(f"no row: {sorted(asked.values())[:3]}")
+        if mutants.waiting:
+            raise BrokenPromiseError(f"no row: {list(mutants.waiting.values())[:3]}")
     # Of the server's children too: it has waited for them.
     tally.largest_worker_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     tally.elapsed_s = time.monotonic() - started
     return tally
 
 
-def _count(tally: Tally, name: str, number: int, result: Examined, whole: str) -> None:
+def _count(tally: Tally, name: str, number: int, result: Examined | Unchanged, whole: str) -> None:
+    if not isinstance(result, Examined):
+        raise BrokenPromiseError(f"{name} {number}: unchanged")
     tally.mutants[name] += 1
     found = result.result
     if isinstance(found, Radiograph):
@@ -139,9 +150,9 @@ def _count(tally: Tally, name: str, number: int, result: Examined, whole: str) -
             tally.scored_otherwise[name] += 1
         return
     if not isinstance(found, Rejection) or found.code not in REASONS:
-        raise Violation(f"{name} {number}: {found!r}")
+        raise BrokenPromiseError(f"{name} {number}: {found!r}")
     if CANARY.split("^", maxsplit=1)[0] in found.detail or "/" in found.detail:
-        raise Violation(f"{name} {number}: the detail holds what the file said")
+        raise BrokenPromiseError(f"{name} {number}: the detail holds what the file said")
     tally.outcomes[found.code] += 1
     if found.detail.startswith(("SIG", "exit")) or found.detail == "PanicException":
         tally.crashes[f"{name} {found.detail}"] += 1
@@ -153,7 +164,7 @@ def _pixels_of(name: str) -> str:
         stream.flush()
         found = examine(os.fsencode(stream.name))
     if not isinstance(found, Examined) or not isinstance(found.result, Radiograph):
-        raise Violation(f"the seed {name} is not read here: {found}")
+        raise BrokenPromiseError(f"the seed {name} is not read here: {found}")
     return found.result.pixels_sha256
 
 
