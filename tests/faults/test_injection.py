@@ -1,0 +1,67 @@
+"""A scan that is killed, or whose disk fails or is full, at any of its system calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.injection import READING, Fault, check_fault, faults_of, needs_strace
+from tests.faults.nights import Scene, make_scene, one_pool
+
+pytestmark = needs_strace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_pool() -> Iterator[None]:
+    before = os.umask(0o077)
+    with one_pool():
+        yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["second night", "very first night"])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return make_scene(tmp_path_factory.mktemp("nights"), first=request.param)
+
+
+@pytest.fixture(scope="module")
+def faults(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> list[Fault]:
+    return faults_of(scene, tmp_path_factory.mktemp("traced"))
+
+
+def changing(faults: list[Fault]) -> list[Fault]:
+    return [fault for fault in faults if fault.call not in READING]
+
+
+def test_kills_at_some_system_calls(scene: Scene, faults: list[Fault], tmp_path: Path) -> None:
+    kills = [fault for fault in changing(faults) if fault.kind == "KILL"]
+    for fault in kills[:: len(kills) // 10]:
+        check_fault(scene, fault, tmp_path / "out")
+
+
+def test_errors_at_some_system_calls(scene: Scene, faults: list[Fault], tmp_path: Path) -> None:
+    errors = [fault for fault in changing(faults) if fault.kind != "KILL"]
+    for fault in errors[5 :: len(errors) // 4]:
+        check_fault(scene, fault, tmp_path / "out")
+
+
+@pytest.mark.long
+def test_faults_at_every_system_call(scene: Scene, faults: list[Fault], tmp_path: Path) -> None:
+    cases = changing(faults)
+    assert len(cases) > 400
+    ended: dict[int, int] = {}
+    for fault in cases:
+        code = check_fault(scene, fault, tmp_path / "out")
+        ended[code] = ended.get(code, 0) + 1
+    print(f"{len(cases)} faults at {len({(f.call, f.number) for f in cases})} calls: {ended}")
+
+
+@pytest.mark.long
+def test_a_mending_run_is_cut_at_the_same_place(
+    scene: Scene, faults: list[Fault], tmp_path: Path
+) -> None:
+    for fault in [fault for fault in changing(faults) if fault.kind == "KILL"]:
+        check_fault(scene, fault, tmp_path / "out", again=True)
