@@ -1,6 +1,7 @@
 # make demo   installs the base into .venv and screens sample_data
 # make test   installs what the tests need into .venv-test, then lint, types, tests
 #
+# make fuzz MINUTES=...  hostile headers and mutants of every transfer syntax, for so long
 # make model DATA=...  trains on labelled radiographs and puts the bundle into the package
 #
 # PYTHON=...  another interpreter than the one that is found
@@ -9,7 +10,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long soak lint system model clean
+.PHONY: help demo test test-long soak fuzz lint system model clean
 
 DEMO := .venv
 TEST := .venv-test
@@ -64,7 +65,14 @@ lint: system $(TEST)/.installed
 test-long: system $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m 'long or not long and not soak'
 
-# Hours: a million entries. Its figures are kept in tests/RECORD.md.
+# Hostile headers and mutants of every transfer syntax, half of the time each. Ends with what broke
+# a promise, or with the figures that tests/faults/RECORD.md keeps.
+fuzz: $(TEST)/.installed
+	@$(TEST)/bin/python -c 'import atheris' 2>/dev/null || $(TEST)/bin/python $(PIP) --editable '.[fuzz]'
+	$(TEST)/bin/python -m tests.faults.fuzz_headers --minutes $$(( ($(MINUTES) + 1) / 2 )) --start $$(date +%s)
+	$(TEST)/bin/python -m tests.faults.fuzz_decoders --minutes $$(( ($(MINUTES) + 1) / 2 )) --start $$(date +%s)
+
+# Hours: a million entries. Its figures are kept in tests/faults/RECORD.md.
 soak: system $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m soak -s
 
@@ -86,6 +94,7 @@ system:
 	apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	else echo "Not all there: $(SYSTEM_PACKAGES). Tests that need them are skipped by name."; fi
 
+MINUTES := 4
 RECIPE := scratch
 RUN := runs/model
 MODELS := screener/models

@@ -1,7 +1,7 @@
 """Memory and counts do not depend on how many files there are.
 
 `long` runs 20,000 entries, `soak` a million; the figures of a soak are kept in
-`tests/RECORD.md` with date, commit and command.
+`tests/faults/RECORD.md` with date, commit and command.
 """
 
 from __future__ import annotations

@@ -83,6 +83,14 @@ def mutant(name: str, number: int) -> bytes:
     return compose(parts, bytes(before), bytes(frame))
 
 
+def scramble(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change a file anywhere, one change mostly."""
+    changed = bytearray(content)
+    for _ in range(min(int(rng.geometric(0.5)), 16)):
+        _CHANGES[int(rng.integers(len(_CHANGES)))](changed, rng)
+    return bytes(changed)
+
+
 def _place(content: bytearray, rng: np.random.Generator) -> int:
     """A position; headers stand at the front, so half of all fall into the first 200 bytes."""
     if not content:

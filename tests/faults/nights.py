@@ -164,7 +164,7 @@ def one_pool() -> Iterator[None]:
 
 def normal(table: bytes) -> bytes:
     """A table without the columns that differ from run to run, as bytes again."""
-    rows = list(csv.reader(io.StringIO(table.decode(), newline="")))
+    rows = list(csv.reader(io.StringIO(table.decode(), newline=""))) or [[]]
     kept = [index for index, name in enumerate(rows[0]) if name not in DIFFERENT]
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([row[i] for i in kept] for row in rows)
@@ -196,6 +196,18 @@ def check_between(scene: Scene, out: Path) -> set[str]:
         return set()
     content = (out / "triage.csv").read_bytes()
     return set() if content == scene.first.get("triage.csv") else told_as_new(content)
+
+
+def check_unread(out: Path) -> set[str]:
+    """After a run that could not read all: its report is whole and says what it could not read.
+
+    Returns:
+        What an importer was told as new.
+    """
+    assert verify_published(out) == ()
+    outcomes = json.loads((out / "run.json").read_bytes())["outcomes"]
+    assert outcomes["FAILED"]["UNREADABLE"] > 0
+    return told_as_new((out / "triage.csv").read_bytes())
 
 
 def check_aftermath(scene: Scene, out: Path, told: set[str]) -> None:
