@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
-from screener import __version__, cli_bundles, cli_models, cli_site
+from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_site
 from screener.console import (
     ScanProgress,
     note,
@@ -220,6 +220,7 @@ def scan(
     raise typer.Exit(summary.exit_code)
 
 
+app.command()(cli_pacs.publish)
 app.command()(cli_models.train)
 app.command()(cli_models.export)
 app.command()(cli_models.evaluate)

@@ -12,7 +12,7 @@ from pathlib import Path
 from screener.domain import Instance
 from screener.errors import RunError, UsageError
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
 
 _SCHEMA = f"""
@@ -57,6 +57,23 @@ CREATE TABLE reported (
 CREATE TABLE tombstones (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+# What the published reports say of each study, newest last, and what was sent of it and where to.
+_DELIVERY = """
+CREATE TABLE told (
+    study_key TEXT NOT NULL, patient_key TEXT NOT NULL, run INTEGER NOT NULL, row TEXT NOT NULL,
+    PRIMARY KEY (study_key, patient_key)) WITHOUT ROWID;
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY, study_key TEXT NOT NULL, patient_key TEXT NOT NULL,
+    kind TEXT NOT NULL, door TEXT NOT NULL, identity TEXT NOT NULL,
+    uid TEXT NOT NULL DEFAULT '', predecessor TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, code TEXT NOT NULL DEFAULT '',
+    urgency INTEGER NOT NULL DEFAULT 0, queued_at TEXT NOT NULL, done_at TEXT NOT NULL DEFAULT '',
+    payload TEXT NOT NULL DEFAULT '');
+CREATE INDEX deliveries_study ON deliveries (study_key, patient_key, kind, door);
+CREATE INDEX deliveries_queue ON deliveries (state) WHERE state = 'QUEUED';
+"""
+# Version -> what makes it of the one before.
+_UPGRADES = {2: _DELIVERY}
 
 
 def open_state(path: Path) -> sqlite3.Connection:
@@ -80,7 +97,9 @@ def open_state(path: Path) -> sqlite3.Connection:
         if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise sqlite3.DatabaseError("another program's database")
         if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LEDGER_VERSION}; COMMIT;")
+            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+        for step in range(max(version, 1) + 1, LEDGER_VERSION + 1):
+            db.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step}; COMMIT;")
     except (sqlite3.Error, OSError) as error:
         reason = getattr(error, "sqlite_errorname", None) or str(getattr(error, "strerror", error))
         raise RunError(

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from screener.domain import Limits, Triage
 from screener.errors import UsageError
 from screener.pacs.doors import DicomWeb, Dimse, Retry
+from screener.pacs.site import CsvDoor, Publish, Worklist
 from screener.report.tables import TableLayout
 from screener.site_file import read_site_file
 
@@ -126,6 +127,9 @@ class Settings:
         output: Who may read the published files. Everything else stays 0600.
         priority: Triage -> what the importer may raise a study to. FLAGGED and NOT_SCREENED only.
         report: The shape of `triage.csv` for an importer that differs from the contract.
+        csv: Name -> files for an importer, written by `publish`; see docs/importers.
+        publish: What `publish` sends as DICOM objects, and through which doors.
+        worklist: Where `publish` writes entries of a modality worklist.
         dicomweb: The PACS by DICOMweb, for the commands with a network.
         dimse: The PACS by C-STORE, C-FIND and C-MOVE, for the commands with a network.
         retry: How patient they are.
@@ -163,6 +167,9 @@ class Settings:
     output: Output = field(default_factory=Output)
     priority: Mapping[Triage, str] = field(default_factory=dict)
     report: TableLayout = field(default_factory=TableLayout)
+    csv: Mapping[str, CsvDoor] = field(default_factory=dict)
+    publish: Publish = field(default_factory=Publish)
+    worklist: Worklist = field(default_factory=Worklist)
     dicomweb: DicomWeb = field(default_factory=DicomWeb)
     dimse: Dimse = field(default_factory=Dimse)
     retry: Retry = field(default_factory=Retry)

@@ -23,6 +23,8 @@ EXAMPLES: Mapping[str, str] = {
     "log": '"/var/log/screener/scan.jsonl"',
     "priority": '{ FLAGGED = "HIGH", NOT_SCREENED = "" }',
     "mode": "0o600",
+    "csv": '{ ris = { folder = "/data/ris", file = "screener-{run_id}.csv" } }',
+    "folder": '"/var/lib/worklists/TRIAGE"',
     "token_file": '"/etc/screener/pacs.token"',
     "password_file": '"/etc/screener/pacs.password"',
     "ca_file": '"/etc/screener/hospital-ca.pem"',

@@ -22,9 +22,8 @@ def run_screener(tmp_path: Path) -> Run:
         environment: Mapping[str, str] | None = None,
         timeout_s: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        kept = {
-            name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
-        }
+        names = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
         return subprocess.run(
             [sys.executable, "-m", "screener", *(os.fspath(each) for each in arguments)],
             cwd=tmp_path,

@@ -21,6 +21,7 @@ EXIT_CODES = (
     ("3", "complete, and a path FAILED that had not failed so in the last report (`--fail-on`)"),
     ("4", "nothing to screen: a PATH is missing or empty, or fewer paths than `min_paths`"),
     ("5", "a GPU was required and is not usable"),
+    ("6", "`publish`: something could not be delivered and stays queued"),
     ("11", "another run is at work on the state or on DIR"),
     ("130, 143", "interrupted; what was done is kept"),
 )

@@ -29,6 +29,7 @@ ONLY_IN = {
         "screener.report.rows",
         "screener.scan",
         "screener.explain",
+        "screener.pacs.queue",
     ),
     "pynetdicom": ("screener.pacs.",),
     "dicomweb_client": ("screener.pacs.",),
@@ -38,7 +39,7 @@ ONLY_IN = {
     "rich": ("screener.console",),
 }
 PURE = ("domain", "errors", "eligibility", "triage", "rescan", "preprocess", "strict_json", "views")
-PACS_DATA = ("screener.pacs.doors",)
+PACS_DATA = ("screener.pacs.doors", "screener.pacs.site")
 LONGEST = 400
 
 

@@ -89,6 +89,7 @@ def test_version(call: Call) -> None:
 def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
     options = {each.name for each in _commands()["scan"].params}  # type: ignore[attr-defined]
     only_in_site_file = {
+        "csv",
         "dicomweb",
         "dimse",
         "exclude",
@@ -97,11 +98,13 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         "min_paths",
         "output",
         "priority",
+        "publish",
         "report",
         "rescreen",
         "retry",
         "sentinel",
         "threshold_model_sha256",
+        "worklist",
     }
     settings = {each.name for each in dataclasses.fields(Settings)}
     assert settings - only_in_site_file == options - {"paths", "out", "config"}
@@ -226,7 +229,7 @@ def test_every_line_that_init_writes_can_be_put_in_force(call: Call, tmp_path: P
     text = text.replace('threshold_model_sha256 = ""', 'threshold_model_sha256 = "ab"')
     config.write_text(text, encoding="utf-8")
     given = {"model", "threshold", "threshold_model_sha256", "state", "log", "priority"}
-    given |= {"dicomweb", "dimse"}
+    given |= {"csv", "dicomweb", "dimse", "worklist"}
     read, default = load_settings(config), Settings()
     for field in dataclasses.fields(Settings):
         if field.name not in given:

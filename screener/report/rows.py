@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from screener.report.store import ReportStore
 
 Row = sqlite3.Row
-_OWN_USE = frozenset({"digest", "patient_key", "differs"})
+_OWN_USE = frozenset({"digest", "patient_key", "differs", "taken_in"})
 _IDENTITY = (
     "accession_number",
     "study_instance_uid",
@@ -130,11 +130,12 @@ def _verdict(
         warnings.add(Warn.IDENTITY_CONFLICT.value)
     digest = _digest(image, images)
     priority = priority_of(verdict.triage, report.priorities)
-    taken_in = f"{verdict.triage} {digest}"
-    if report.baseline or store.baseline(study_key, patient_key) == taken_in:
+    baseline = f"{verdict.triage} {digest}"
+    taken_in = report.baseline or store.baseline(study_key, patient_key) == baseline
+    if taken_in:
         priority = ""
         if report.baseline:
-            store.keep_baseline(study_key, patient_key, taken_in)
+            store.keep_baseline(study_key, patient_key, baseline)
     last = store.last_reported(study_key, patient_key, report.base_run)
     newest = store.last_reported(study_key, patient_key, sys.maxsize)
     told = (verdict.triage.value, priority, digest)
@@ -175,6 +176,7 @@ def _verdict(
         "previous_triage": last["triage"] if last is not None else "",
         "screened_at": image["scored_at"] or image["examined_at"],
         "digest": digest,
+        "taken_in": taken_in,
         "differs": newest is None or _told(newest) != told,
         "patient_key": patient_key,
     }

@@ -27,6 +27,9 @@ LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha25
         WHERE t.pixels_sha256 = s.pixels_sha256 AND t.bundle_sha256 = s.bundle_sha256)
 """.format(header=", ".join(f"i.{name}" for name in HEADER_COLUMNS))
 
+# Columns of a verdict that differ from night to night though nothing new is said.
+_OF_ONE_RUN = ("run_id", "is_new", "change", "previous_triage", "differs")
+
 
 class ReportStore:
     """The report's side of an open ledger."""
@@ -140,10 +143,26 @@ class ReportStore:
             " WHERE json_extract(row, '$.differs')",
             (run,),
         )
+        self._keep_told(run)
         self._db.execute(
             "UPDATE images SET failure_reported = (outcome = 'FAILED') WHERE run = ?", (run,)
         )
         self._ledger.commit()
+
+    def _keep_told(self, run: int) -> None:
+        """Keep the newest statement on each study for `publish`; equal ones are not written."""
+        this_run = ", ".join(f"'$.{name}'" for name in _OF_ONE_RUN)
+        self._db.execute(
+            "INSERT INTO told SELECT study_key, patient_key, ?, row FROM verdicts WHERE true"
+            " ON CONFLICT DO UPDATE SET run = excluded.run, row = excluded.row"
+            f" WHERE json_remove(row, {this_run}) IS NOT json_remove(excluded.row, {this_run})",
+            (run,),
+        )
+        # A study that is told by patient now is no longer told as a whole, and the reverse.
+        self._db.execute(
+            "DELETE FROM told WHERE study_key IN (SELECT study_key FROM verdicts)"
+            " AND (study_key, patient_key) NOT IN (SELECT study_key, patient_key FROM verdicts)"
+        )
 
     def drop_thumbnails(self, before: str) -> None:
         """Drop old thumbnails, but for studies that were flagged or not screened."""

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from screener.domain import Triage
 from screener.pacs.doors import DicomWeb, Dimse
+from screener.pacs.extra import require_extra
+from tests.pacs import nights
 from tests.pacs.servers import PASSWORD, USER, Orthanc, orthanc
+
+require_extra()
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +68,21 @@ def web_door(server: Orthanc, folder: Path, **changes: object) -> DicomWeb:
     password.chmod(0o600)
     values = {"url": server.url, "user": USER, "password_file": password, "timeout_s": 10.0}
     return DicomWeb(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The films of a night; no test changes them."""
+    return nights.films(tmp_path_factory.mktemp("night") / "studies")
+
+
+@pytest.fixture(scope="session")
+def scanned_night(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scanned") / "out"
+    return nights.scanned(studies, folder, priority={Triage.FLAGGED: "STAT"})
+
+
+@pytest.fixture
+def night(scanned_night: Path, tmp_path: Path) -> Path:
+    """The output folder of a scan, for one test."""
+    return nights.copied(scanned_night, tmp_path / "out")
