@@ -8,6 +8,7 @@ the very sample that the threshold was fitted to, so they flatter a little. Need
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -157,8 +158,12 @@ def fit(
     interval = bootstrap_by_group(drawn, groups, rounds=BOOTSTRAP_ROUNDS)
     low, high = (round(end, 4) for end in interval or (0.0, threshold))
     images, positives = len(groups), int(sample.positive.sum())
+    gone = [
+        int((chosen & ~measured.scored).sum()) for chosen in (sample.positive, ~sample.positive)
+    ]
     said = (
         f"site sample: {images} images, {positives} positive, {len(set(groups))} groups; "
+        f"turned away {gone[0]} positive, {gone[1]} negative; "
         f"threshold 95 % interval {low:.4f} to {high:.4f}"
     )
     return SiteCalibration(
@@ -209,10 +214,17 @@ def _with_site(card: ModelCard, found: SiteCalibration) -> ModelCard:
 
 def _write(path: Path, content: bytes) -> None:
     """Written beside and renamed, so that a cut model never stands under its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"the model {str(path)!r} cannot be written",
+            error.strerror or type(error).__name__,
+            "name another file with --out",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

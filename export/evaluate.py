@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from export.audit import audit, by_source
@@ -86,7 +87,7 @@ def evaluate(
     tell(f"measuring {len(part.images)} images: {part.reason}")
     # Films and the names of their files lie in there: for no one but the account that measures.
     os.umask(0o077)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
     columns = columns_with_subgroups(measured.images) if group_by is None else group_by
     found: dict[str, Any] = plain(
@@ -99,6 +100,20 @@ def evaluate(
     _write_json(out / "metrics.json", found)
     _illustrate(out, measured, found)
     return found
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # Found out now, not after the minutes of scoring.
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"nothing can be written to the folder {str(out)!r}",
+            error.strerror or type(error).__name__,
+            "name another with --out",
+        ) from error
 
 
 def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str | None) -> Part:

@@ -89,7 +89,8 @@ def write_report(path: Path, found: Mapping[str, Any], plots: Mapping[str, Path]
         },
         say={subject: make(found) for subject, make in SUBJECTS.items()},
     )
-    path.write_text(text, encoding="utf-8")
+    # A label may be a folder's name, whose bytes need not be text.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def show_figure(value: float | None) -> str:

@@ -204,9 +204,15 @@ def evaluate(
     ]
     print_table(("operating point", "threshold", "sensitivity", "specificity"), points)
     counts = found["counts"]
+    for label, away in found["turned_away"].items():
+        reasons = ", ".join(f"{code} {count}" for code, count in away["reasons"].items())
+        tell(
+            f"{label}: {away['turned_away']} of {away['images']} turned away, never flagged"
+            + (f" ({reasons})" if reasons else "")
+        )
     tell(
         f"{counts['images']} images, {counts['positive']} positive, {counts['scored']} scored; "
-        f"AUC {_estimate(found['auc'])}; {out / 'metrics.json'}"
+        f"AUC {_estimate(found['auc_end_to_end'])} end to end; {out / 'report.html'}"
     )
 
 
@@ -247,6 +253,7 @@ def calibrate(
             )
         ],
     )
+    tell(point.data)
     tell(f"wrote {out}: scan with --model {out} --operating-point {name}")
 
 

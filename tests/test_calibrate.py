@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.calibrate import calibrate, fit, sample_sha256
+from export.calibrate import _write, calibrate, fit, sample_sha256
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.figures import Measured
 from screener.bundle import load_bundle, with_card
@@ -63,6 +63,7 @@ def test_positives_turned_away_lower_the_threshold() -> None:
     away = fit(measured(scores, positive, groups), CARD, "covid", "site", 0.8)
     assert away.point.threshold < whole.point.threshold
     assert away.point.sensitivity == 0.8
+    assert "turned away 1 positive, 0 negative" in away.point.data
     with pytest.raises(UsageError, match="1 of 10 positives are turned away"):
         fit(measured(scores, positive, groups), CARD, "covid", "site", 0.95)
 
@@ -191,6 +192,13 @@ def test_refused(sample: Path, tmp_path: Path, target: float, name: str, message
 def test_folder_as_output_is_refused(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         calibrate(TINY, sample, tmp_path, 0.9)
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "site.onnx", Path("/proc/none/site.onnx")):
+        with pytest.raises(UsageError, match="cannot be written"):
+            _write(out, b"model")
 
 
 def test_sample_hash_knows_content_label_and_group(tmp_path: Path) -> None:

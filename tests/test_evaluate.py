@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -273,6 +274,7 @@ def test_labels_cannot_write_html(run: Run, tmp_path: Path) -> None:
     found["finding"] = found["model"]["name"] = found["data"]["reason"] = hostile
     found["subgroups"][hostile] = {hostile: found["subgroups"]["sex"]["F"]}
     found["statements"]["ethics"] = hostile
+    found["not_scored"][0]["label"] = os.fsdecode(b"caf\xe9")
     write_report(tmp_path / "report.html", found, {})
     text = (tmp_path / "report.html").read_text()
     assert "<script" not in text
@@ -333,6 +335,10 @@ def test_errors_before_anything_is_written(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a readable checkpoint"):
         evaluate(tmp_path / "zip.pt", run.data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        with pytest.raises(UsageError, match="nothing can be written to the folder"):
+            evaluate(TINY, run.data, out, device="cpu")
 
 
 def test_finding_by_name(run: Run) -> None:

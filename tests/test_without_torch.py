@@ -69,6 +69,7 @@ def test_evaluate(environment: dict[str, str], data: Path, tmp_path: Path) -> No
     site = ("--reading-minutes", "5", "--load", "0.5", "--prevalence", "0.02")
     out = run(environment, "evaluate", TINY, data, "--out", tmp_path / "out", *site)
     assert "6 images, 3 positive, 6 scored" in out
+    assert "positive: 0 of 3 turned away" in out
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert found["waiting"]["site"] == {"reading_minutes": 5, "load": 0.5, "prevalence": 0.02}
     first = found["waiting"]["operating_points"][0]
