@@ -151,8 +151,9 @@ def _wishes(
     is_study = bool(row["study_instance_uid"])
     if settings.worklist.folder is not None and row["priority"] and is_study and not read:
         yield WORKLIST, WORKLIST, settings.worklist.ae_title
-    for name in settings.csv:
-        yield CSV, name, ""
+    for name, importer in settings.csv.items():
+        if is_study or row["accession_number"] or not importer.only_studies:
+            yield CSV, name, ""
 
 
 def _starts(kind: str, door: str, row: Mapping[str, Any], settings: Settings) -> bool:

@@ -83,12 +83,15 @@ class CsvDoor:
         file: Its name; {run_id} and {priority} are filled in. {priority} makes a file for each
             word, NONE for studies without.
         only_raised: Leave out studies whose priority is empty and always was.
+        only_studies: Leave out files that name neither a study nor an accession number: most
+            importers find nothing for them.
         layout: Columns, order, names, delimiter, quotes, encoding, line ends, dates, words.
     """
 
     folder: Path
     file: str = "screener-{run_id}.csv"
     only_raised: bool = False
+    only_studies: bool = True
     layout: TableLayout = field(default_factory=TableLayout)
 
     def __post_init__(self) -> None:

@@ -104,20 +104,28 @@ def comments(row: Mapping[str, Any]) -> str:
 def locked(folder: Path, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     """Hold the folder's lock, which is made where it is missing: wlmscpfs refuses without it.
 
+    It is a record lock (POSIX), as DCMTK takes it for reading. The server opens the file for
+    writing, under an account of its own.
+
     Raises:
         WorklistError: it was held for longer than we wait, or cannot be opened.
     """
+    path = folder / LOCK
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if is_new:
+            # The umask has no say: without this the server cannot open it.
+            os.fchmod(descriptor, 0o666)
     except OSError:
         raise WorklistError("DISK") from None
     try:
         ends = time.monotonic() + patience_s
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
+            except (BlockingIOError, PermissionError):
                 if time.monotonic() > ends:
                     raise WorklistError("WORKLIST_BUSY") from None
                 time.sleep(0.05)

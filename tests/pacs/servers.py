@@ -177,11 +177,11 @@ def storescp(folder: Path, *options: str, port: int = 0) -> Iterator[tuple[int, 
 
 
 @contextlib.contextmanager
-def wlmscpfs(folder: Path) -> Iterator[int]:
+def wlmscpfs(folder: Path, tracer: tuple[str, ...] = ()) -> Iterator[int]:
     """DCMTK's worklist server over the folders in `folder`, one an AE title."""
     need("wlmscpfs")
     port = free_port()
-    command = ["wlmscpfs", "-csk", "-dfp", str(folder), str(port)]
+    command = [*tracer, "wlmscpfs", "-csk", "-dfp", str(folder), str(port)]
     with running(command, port, folder.parent / "wlmscpfs.log"):
         yield port
 

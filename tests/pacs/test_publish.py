@@ -385,7 +385,7 @@ def test_the_command_tells_what_was_sent_and_what_waits(
     down = run_screener("publish", night, "--config", site_file(tmp_path, port=free_port()))
     assert down.returncode == 6
     assert "CONNECTION_REFUSED: nothing listens there" in down.stderr
-    assert re.search(r"9 sent, 7 queued, 0 cannot be made; [0-9.]+ s$", down.stdout.strip())
+    assert re.search(r"8 sent, 7 queued, 0 cannot be made; [0-9.]+ s$", down.stdout.strip())
     up = run_screener("publish", night, "--config", site_file(tmp_path, port=archive.http), "-q")
     assert (up.returncode, up.stderr) == (
         0,
