@@ -107,7 +107,7 @@ class Film:
         limits = Limits()
         try:
             file = read_instance(memoryview(self.content), limits)
-            pixels = read_stored(file, limits, full_size=False)
+            pixels = read_stored(file, limits, full_size=True)
         except (FileRejected, OSError, ValueError, MemoryError):
             raise FilmGoneError from None
         shown = _presented(pixels.stored.values, pixels.display, pixels.valid)

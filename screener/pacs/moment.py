@@ -32,5 +32,4 @@ def stamp_content(dataset: Dataset, moment: datetime) -> None:
     dataset.ContentTime = f"{moment:%H%M%S}"
     dataset.InstanceCreationDate = dataset.ContentDate
     dataset.InstanceCreationTime = dataset.ContentTime
-    if "SeriesDate" in dataset:
-        dataset.SeriesDate, dataset.SeriesTime = dataset.ContentDate, dataset.ContentTime
+    dataset.SeriesDate, dataset.SeriesTime = dataset.ContentDate, dataset.ContentTime

@@ -32,6 +32,12 @@ from screener.settings import Settings
 
 _LOST_IN_A_ROW = 3
 _ONCE = Retry(attempts=1)
+OWN_MENDS = {
+    "DISK": "the folder cannot be written: check space and permissions",
+    "FILM_GONE": "the film's file is gone: it is sent when the file is back",
+    "TIME_IS_UP": "it is sent by the next run; raise [publish] minutes",
+    "WORKLIST_BUSY": "the folder's lock was held all the time: look who holds it",
+}
 
 
 @dataclass(slots=True)
@@ -198,14 +204,8 @@ def _drain(
 
 def mend_of(code: str) -> str:
     """What to do about a code under which something stays queued."""
-    own = {
-        "TIME_IS_UP": "it is sent by the next run; raise [publish] minutes",
-        "WORKLIST_BUSY": "the folder's lock is held, or it cannot be written: look who holds it",
-        "DISK": "the folder cannot be written: check space and permissions",
-        "FILM_GONE": "the film's file is gone: it is sent when the file is back",
-    }
-    if code in own:
-        return own[code]
+    if code in OWN_MENDS:
+        return OWN_MENDS[code]
     if code.startswith("UNFIT_"):
         return "the film's header breaks the standard: look at the study with `screener explain`"
     return Answer(Reply.LATER, code).mend
