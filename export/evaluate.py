@@ -12,7 +12,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -56,6 +56,7 @@ def evaluate(
     group_by: Sequence[str] | None = None,
     site: Site | None = None,
     statements: Mapping[str, str] | None = None,
+    films: bool = True,
     device: Device = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def evaluate(
             every column that divides the images into few parts.
         site: The reading room whose waiting times are reckoned; None for a usual one.
         statements: What only the site can say, see `export.statements`.
+        films: Whether the report shows any.
         device: What runs the model.
         tell: Takes a line of progress now and then.
 
@@ -94,6 +96,7 @@ def evaluate(
         {
             **_all_figures(opened.facts, images, part, measured, columns, site or Site()),
             "statements": dict(statements or {}),
+            "films": films,
         }
     )
     _write_predictions(out / "predictions.csv", measured)
@@ -260,7 +263,9 @@ def _illustrate(out: Path, measured: Measured, found: dict[str, Any]) -> None:
 
     points = found["operating_points"]
     threshold = points[0]["threshold"] if points else 0.5
-    chosen = worst_errors(measured, threshold, WORST)
+    chosen = worst_errors(measured, threshold, WORST) if found["films"] else []
+    if not found["films"]:
+        measured = replace(measured, mean_films=None)
     cases = []
     for at, result in read_radiographs([measured.images[i] for i in chosen]):
         if not isinstance(result, Rejection):

@@ -17,6 +17,7 @@ from screener.preprocess import SIZE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
     from numpy.typing import NDArray
 
     from export.figures import Measured
@@ -116,20 +117,16 @@ def draw_map(axes: Axes, cam: NDArray[np.float32], shape: tuple[int, ...], highe
     axes.set(xlim=extent[:2], ylim=extent[2:])
 
 
-def draw_audit(measured: Measured, audit: Mapping[str, Any]) -> Figure | None:
-    """What was blanked, on the mean film of the positives; the areas; where the maps lie."""
-    if measured.mean_films is None:
-        return None
-    mean = measured.mean_films[1].astype(np.float32)
-    shown = {"whole": mean, **{name: blank(mean[None])[0] for name, blank in VARIANTS.items()}}
-    figure = new_figure(8.4, 5.2)
-    grid = figure.add_gridspec(2, 4, height_ratios=(1, 1.25))
-    for at, (name, film) in enumerate(shown.items()):
-        axes = figure.add_subplot(grid[0, at])
-        axes.imshow(film, cmap="gray", vmin=float(mean.min()), vmax=float(mean.max()))
-        _bare(axes)
-        axes.set_title(WORDS[name], fontsize=8.5, fontweight="normal", pad=3)
-    _areas(figure.add_subplot(grid[1, :2]), audit["auc"])
+def draw_audit(measured: Measured, audit: Mapping[str, Any]) -> Figure:
+    """The areas that are left, and where the maps lie; where films are shown, what was blanked."""
+    films = measured.mean_films
+    figure = new_figure(8.4, 3.0 if films is None else 5.2)
+    if films is None:
+        grid = figure.add_gridspec(1, 4)
+    else:
+        grid = figure.add_gridspec(2, 4, height_ratios=(1, 1.25))
+        _blanked(figure, grid, films[1].astype(np.float32))
+    _areas(figure.add_subplot(grid[-1, :2]), audit["auc"])
     share = audit["positive_cam_inside_lung_box"]
     cams = {
         positive: np.maximum(measured.cam[measured.read & (measured.positive == positive)], 0)
@@ -138,8 +135,9 @@ def draw_audit(measured: Measured, audit: Mapping[str, Any]) -> Figure | None:
     means = {positive: cam.mean(0) for positive, cam in cams.items() if len(cam)}
     highest = max(float(cam.max()) for cam in means.values())
     for at, (positive, name) in enumerate(((True, "positives"), (False, "negatives"))):
-        axes = figure.add_subplot(grid[1, 2 + at])
-        axes.imshow(measured.mean_films[int(positive)], cmap="gray")
+        axes = figure.add_subplot(grid[-1, 2 + at])
+        behind = np.zeros((SIZE, SIZE)) if films is None else films[int(positive)]
+        axes.imshow(behind, cmap="gray")
         if positive in means:
             draw_map(axes, means[positive], (SIZE, SIZE), max(highest, 1e-6))
         low, side = CENTRE[0] * SIZE - 0.5, (CENTRE[1] - CENTRE[0]) * SIZE
@@ -150,6 +148,16 @@ def draw_audit(measured: Measured, audit: Mapping[str, Any]) -> Figure | None:
             inside = f"\n{share['mean']:.0%} inside the lung box"
         axes.set_title(f"mean map, {name}{inside}", fontsize=8.5, fontweight="normal", pad=3)
     return figure
+
+
+def _blanked(figure: Figure, grid: GridSpec, mean: NDArray[np.float32]) -> None:
+    """The mean film of the positives, whole and blanked as the audit does."""
+    shown = {"whole": mean, **{name: blank(mean[None])[0] for name, blank in VARIANTS.items()}}
+    for at, (name, film) in enumerate(shown.items()):
+        axes = figure.add_subplot(grid[0, at])
+        axes.imshow(film, cmap="gray", vmin=float(mean.min()), vmax=float(mean.max()))
+        _bare(axes)
+        axes.set_title(WORDS[name], fontsize=8.5, fontweight="normal", pad=3)
 
 
 def _bare(axes: Axes) -> None:

@@ -38,7 +38,10 @@ def draw_plots(
     with drawing():
         for name, draw in drawn.items():
             figure = draw()
-            if figure is not None:
-                suffix = "jpg" if name == "worst_errors" else "png"
-                plots[name] = save(figure, out / f"{name}.{suffix}")
+            path = out / f"{name}.{'jpg' if name == 'worst_errors' else 'png'}"
+            if figure is None:
+                # An earlier measurement's would be taken for this one's.
+                path.unlink(missing_ok=True)
+            else:
+                plots[name] = save(figure, path)
     return plots

@@ -167,6 +167,12 @@ def evaluate(
             metavar="FILE.toml", help="What only the site can say, for the report; see the docs."
         ),
     ] = None,
+    films: Annotated[
+        bool,
+        typer.Option(
+            "--films/--no-films", help="Show the worst errors; without, a report to pass on."
+        ),
+    ] = True,
     device: ScanDevice = "auto",
 ) -> None:
     """Measure a model on labelled radiographs.
@@ -190,6 +196,7 @@ def evaluate(
         group_by=group_by,
         site=Site(reading_minutes, load, prevalence),
         statements=read_statements(statements) if statements else None,
+        films=films,
         device=device,
         tell=note,
     )

@@ -66,7 +66,9 @@ def test_the_guard_works(environment: dict[str, str]) -> None:
 
 
 def test_evaluate(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
-    site = ("--reading-minutes", "5", "--load", "0.5", "--prevalence", "0.02")
+    site = ("--reading-minutes", "5", "--load", "0.5", "--prevalence", "0.02", "--no-films")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "worst_errors.jpg").write_bytes(b"of an earlier measurement")
     out = run(environment, "evaluate", TINY, data, "--out", tmp_path / "out", *site)
     assert "6 images, 3 positive, 6 scored" in out
     assert "positive: 0 of 3 turned away" in out
@@ -74,7 +76,11 @@ def test_evaluate(environment: dict[str, str], data: Path, tmp_path: Path) -> No
     assert found["waiting"]["site"] == {"reading_minutes": 5, "load": 0.5, "prevalence": 0.02}
     first = found["waiting"]["operating_points"][0]
     assert first["waiting"]["in_order"] == pytest.approx(5)
-    assert (tmp_path / "out" / "report.html").exists()
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Films were left out" in report
+    assert "image/jpeg" not in report
+    assert not (tmp_path / "out" / "worst_errors.jpg").exists()
+    assert (tmp_path / "out" / "audit.png").exists()
 
 
 def test_calibrate(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
