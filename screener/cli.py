@@ -214,6 +214,9 @@ def scan(
             paths=summary.paths,
             new_failures=summary.new_failures,
         )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The report is out; Python would let a late signal end the process with another code.
+        signal.signal(number, signal.SIG_IGN)
     print_summary(summary, quiet=settings.quiet)
     if events.lost:
         note(f"{events.lost} lines of the log could not be written")

@@ -44,7 +44,7 @@ def test_kills_at_some_system_calls(scene: Scene, faults: list[Fault], tmp_path:
 
 def test_errors_at_some_system_calls(scene: Scene, faults: list[Fault], tmp_path: Path) -> None:
     errors = [fault for fault in changing(faults) if fault.kind != "KILL"]
-    for fault in errors[5 :: len(errors) // 4]:
+    for fault in errors[5 :: len(errors) // 3]:
         check_fault(scene, fault, tmp_path / "out")
 
 
