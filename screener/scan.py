@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,43 +90,52 @@ def scan(
             secondary_capture=settings.secondary_capture,
         )
         workers = settings.workers or len(os.sched_getaffinity(0))
-        # The workers' server starts before onnxruntime is imported.
-        pool = stack.enter_context(WorkerPool(workers, examine_settings))
-        from screener.classifier import Classifier
-
-        classifier = Classifier(bundle, device=settings.device, require_gpu=settings.require_gpu)
-        night = Night(
-            ledger,
-            state,
-            classifier,
-            bundle,
-            points,
-            settings,
-            examine_settings,
-            roots,
-            progress,
-            stop or Stop(),
-        )
         try:
+            # The workers' server starts before onnxruntime is imported.
+            pool = stack.enter_context(WorkerPool(workers, examine_settings))
+            from screener.classifier import Classifier
+
+            classifier = Classifier(
+                bundle, device=settings.device, require_gpu=settings.require_gpu
+            )
+            night = Night(
+                ledger,
+                state,
+                classifier,
+                bundle,
+                points,
+                settings,
+                examine_settings,
+                roots,
+                progress,
+                stop or Stop(),
+            )
             night.examine_all(pool, folder)
             return publish(night, folder, tuple(command))
         except (OSError, sqlite3.Error) as error:
             raise _disk_error(error, folder) from error
         except RunError:
             # A signal to the whole group ends the workers first.
-            ledger.commit()
+            _keep_what_was_done(ledger)
             (stop or Stop()).check()
             raise
         except ScreenerError:
-            # Interrupted or nothing there: what was done is kept.
-            ledger.commit()
+            # Interrupted or nothing there.
+            _keep_what_was_done(ledger)
             raise
+
+
+def _keep_what_was_done(ledger: Ledger) -> None:
+    with suppress(sqlite3.Error):
+        # A disk that is full for the report is full for the state: the first error is told, and
+        # what cannot be kept is examined again.
+        ledger.commit()
 
 
 def _disk_error(error: OSError | sqlite3.Error, folder: Path) -> RunError:
     reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
     return RunError(
-        f"writing into {str(folder)!r} failed: {reason}",
+        f"the disk of {str(folder)!r}, or of the program, failed: {reason}",
         "the last report is intact and what was examined is kept",
         "free space or mend the disk, then run the same command again",
     )

@@ -48,6 +48,16 @@ def test_errors_at_some_system_calls(scene: Scene, faults: list[Fault], tmp_path
         check_fault(scene, fault, tmp_path / "out")
 
 
+def test_a_disk_that_dies_before_the_workers_start(
+    scene: Scene, faults: list[Fault], tmp_path: Path
+) -> None:
+    """Nothing can be opened from then on, no program either: told as what it is, not as a bug."""
+    opens = [fault for fault in faults if fault.call == "openat" and fault.kind == "EIO"]
+    walked = next(place for place, fault in enumerate(opens) if fault.of_input(scene))
+    (last,) = [fault for fault in opens[walked - 2 : walked] if fault.lasting]
+    assert check_fault(scene, last, tmp_path / "out") == 1
+
+
 @pytest.mark.long
 def test_faults_at_every_system_call(scene: Scene, faults: list[Fault], tmp_path: Path) -> None:
     cases = changing(faults)
