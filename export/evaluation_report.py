@@ -29,8 +29,9 @@ CAPTIONS = {
     "scores": "Scores of positives (up) and negatives (down), on the scale of log odds.",
     "waiting": "Minutes saved and lost for every threshold, as studies, in that reading room.",
     "subgroups": "Subgroups at the first operating point (positives of all). Dashed: all images.",
-    "audit": "What is blanked, shown on the mean film of the positives; the AUC that is left; "
-    "where the positive part of the maps lies on average (dashed: the lung box).",
+    "audit": "The AUC that is left, and where the positive part of the maps lies on average "
+    "(dashed: the lung box). Above, where films are shown: what is blanked, on the mean film of "
+    "the positives.",
     "worst_errors": "The worst errors, each beside its class activation map (a hint, no "
     "localisation; lines at half and three quarters of its height). The number is the row of "
     "predictions.csv, counted from 0.",

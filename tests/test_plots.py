@@ -65,6 +65,7 @@ def test_ends(name: str, tmp_path: Path) -> None:
             "finding": "covid",
             "measured_at": "",
             "software_version": "",
+            "films": True,
             "statements": {},
             "model": {
                 **dict.fromkeys(("name", "sha256", "provider", "precision", "intended_use"), ""),
