@@ -123,7 +123,7 @@ def _print(summary: PublishSummary, *, quiet: bool) -> None:
     if plan.conflicts:
         note(f"{plan.conflicts} rows of studies with different patients are held back")
     if plan.too_old:
-        note(f"{plan.too_old} studies are older than [publish] days and were never sent")
+        note(f"{plan.too_old} studies were told of longer than [publish] days ago and not sent")
     sent = sum(each.sent for each in summary.delivered)
     queued = sum(sum(each.left.values()) for each in summary.delivered)
     impossible = sum(sum(each.impossible.values()) for each in summary.delivered)

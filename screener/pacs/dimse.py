@@ -104,7 +104,13 @@ class DimseStore:
     """
 
     def __init__(self, door: Dimse, sop_classes: Iterable[str]) -> None:
-        """Prepare for objects of these classes; nothing is opened yet."""
+        """Prepare for objects of these classes; nothing is opened yet.
+
+        Raises:
+            UsageError: a certificate of the door cannot be used.
+        """
+        if door.tls:
+            tls_context(door.ca_file, door.client_certificate, door.client_key)
         self._door = door
         self._contexts = contexts_for(sop_classes)
         self._association: Association | None = None

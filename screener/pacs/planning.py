@@ -56,11 +56,14 @@ def plan(queue: Queue, settings: Settings, now: datetime, done: frozenset[str]) 
         queue.hold_back(study_key)
     counts = Counter[str]()
     for urgency, row in enumerate(rows):
-        held = _held_back(queue, row, conflicting, oldest)
-        if held:
-            counts[held] += 1
-        else:
-            counts["queued"] += _plan_study(queue, row, urgency, settings, now, done)
+        if row["study_key"] in conflicting:
+            counts["conflicts"] += 1
+            continue
+        # Nothing is begun with what an archive brought along, or was said long ago.
+        new = not row.get("taken_in") and row["said_at"] >= oldest
+        queued, missing = _plan_study(queue, row, urgency, settings, now, done, new=new)
+        counts["queued"] += queued
+        counts["taken_in" if row.get("taken_in") else "too_old"] += missing
     queue.commit()
     return Plan(
         studies=len(rows),
@@ -71,17 +74,6 @@ def plan(queue: Queue, settings: Settings, now: datetime, done: frozenset[str]) 
     )
 
 
-def _held_back(queue: Queue, row: Mapping[str, Any], conflicting: set[str], oldest: str) -> str:
-    """Why nothing of a study is sent; empty where it may be."""
-    if row["study_key"] in conflicting:
-        return "conflicts"
-    if queue.is_known(row["study_key"], row["patient_key"]):
-        return ""
-    if row.get("taken_in"):
-        return "taken_in"
-    return "too_old" if row["first_seen_at"] < oldest else ""
-
-
 def _plan_study(
     queue: Queue,
     row: Mapping[str, Any],
@@ -89,17 +81,22 @@ def _plan_study(
     settings: Settings,
     now: datetime,
     done: frozenset[str],
-) -> int:
-    """Queue what a study lacks; how many things that were."""
+    *,
+    new: bool,
+) -> tuple[int, bool]:
+    """Queue what a study lacks: how many things that were, and whether age kept one from it."""
     place = (row["study_key"], row["patient_key"])
     images = queue.images(row["study_key"])
     referable = _referable(images, row)
     wishes = list(_wishes(row, settings, done, referable=bool(referable)))
     queue.drop_others(*place, {(kind, door) for kind, door, _ in wishes})
-    queued = 0
+    queued, missing = 0, False
     for kind, door, form in wishes:
         last = queue.last(*place, kind, door)
         if last is None and not _starts(kind, door, row, settings):
+            continue
+        if last is None and not new:
+            missing = True
             continue
         identity = identity_of(row, kind, form)
         if last is not None and last["identity"] == identity:
@@ -116,7 +113,7 @@ def _plan_study(
         wanted = Wanted(*place, kind, door, identity, urgency, json.dumps(said))
         _put(queue, wanted, now)
         queued += 1
-    return queued
+    return queued, missing
 
 
 def _put(queue: Queue, wanted: Wanted, now: datetime) -> None:

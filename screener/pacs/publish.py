@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from screener.errors import UsageError
@@ -30,6 +31,7 @@ from screener.pacs.sending import Store, send
 from screener.reporting import site_layout
 from screener.settings import Settings
 
+NETWORK = ("dicomweb", "dimse")
 _LOST_IN_A_ROW = 3
 _ONCE = Retry(attempts=1)
 OWN_MENDS = {
@@ -95,6 +97,9 @@ def publish(
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, path))
         ledger = stack.enter_context(Ledger(path))
+        stores = {name: _open(name, settings) for name in NETWORK if sop_classes(settings, name)}
+        for store in stores.values():
+            stack.enter_context(store)
         queue = Queue(ledger)
         planned = plan(queue, settings, datetime.now(UTC), done)
         results = []
@@ -107,12 +112,8 @@ def publish(
             results.append(one)
             deliver_csv(queue, name, door, settings, folder, one)
         ends = began + settings.publish.minutes * 60
-        for door_name in ("dicomweb", "dimse"):
-            classes = sop_classes(settings, door_name)
-            if classes:
-                store = _open(door_name, settings, classes)
-                stack.enter_context(store)
-                results += _drain(queue, door_name, store, settings, stop, ends, progress)
+        for door_name, store in stores.items():
+            results += _drain(queue, door_name, store, settings, stop, ends, progress)
     code = 6 if any(each.left for each in results) else 0
     if any(each.impossible for each in results):
         code = 6
@@ -151,10 +152,19 @@ def check_doors(settings: Settings) -> None:
         raise UsageError(f"[worklist] folder {str(worklist)!r} is no folder")
 
 
-def _open(name: str, settings: Settings, classes: list[str]) -> WebStore | DimseStore:
+def _open(name: str, settings: Settings) -> WebStore | DimseStore:
+    """A network door, with its secrets and certificates read. Nothing is sent yet."""
     if name == "dicomweb":
         return WebStore(settings.dicomweb)
-    return DimseStore(settings.dimse, classes)
+    return DimseStore(settings.dimse, sop_classes(settings, name))
+
+
+def _pause(seconds: float, stop: Stop) -> None:
+    """Wait, but no longer than until a signal comes."""
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:
+        stop.check()
+        time.sleep(min(left, 0.2))
 
 
 def _drain(
@@ -170,6 +180,7 @@ def _drain(
     found = {kind: Delivered(kind, door) for kind in OBJECTS}
     waiting = queue.waiting(OBJECTS, door)
     retry, lost, shut = settings.retry, 0, ""
+    pause = partial(_pause, stop=stop)
     for position, number in enumerate(waiting):
         stop.check()
         item = queue.item(number)
@@ -184,7 +195,7 @@ def _drain(
             queue.mark_impossible(number, error.code)
             found[item.kind].impossible[error.code] += 1
             continue
-        answer = send(store, dataset, retry)
+        answer = send(store, dataset, retry, pause)
         if answer.reply is Reply.DONE:
             queue.mark_delivered(number, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", answer.code)
             found[item.kind].sent += 1

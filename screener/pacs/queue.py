@@ -70,11 +70,11 @@ class Queue:
     def told(self) -> Iterator[dict[str, Any]]:
         """The newest published statement on each study, study by study."""
         rows = self._db.execute(
-            "SELECT t.row, t.run, s.first_seen_at FROM told t LEFT JOIN studies s USING (study_key)"
+            "SELECT t.row, r.started_at FROM told t JOIN runs r ON r.number = t.run"
             " ORDER BY t.study_key, t.patient_key"
         )
         for row in rows:
-            yield json.loads(row[0]) | {"first_seen_at": row[2] or ""}
+            yield json.loads(row[0]) | {"said_at": row[1]}
 
     def last_run(self) -> str:
         """The id of the newest published run; empty where none was published."""
@@ -153,14 +153,6 @@ class Queue:
         """Whether a door was ever to be given this object."""
         row = self._db.execute(
             "SELECT 1 FROM deliveries WHERE uid = ? AND door = ? LIMIT 1", (uid, door)
-        ).fetchone()
-        return row is not None
-
-    def is_known(self, study_key: str, patient_key: str) -> bool:
-        """Whether anything of a study was ever to be sent."""
-        row = self._db.execute(
-            "SELECT 1 FROM deliveries WHERE study_key = ? AND patient_key = ? LIMIT 1",
-            (study_key, patient_key),
         ).fetchone()
         return row is not None
 

@@ -32,7 +32,8 @@ class Publish:
         triage: Studies that get a report. A changed verdict follows an earlier report in any case.
         sr_class: comprehensive-3d, or comprehensive for an older PACS.
         key_image_kind: secondary-capture, or presentation-state: marks over the film itself.
-        days: Studies first seen earlier are not sent, unless something of them was sent before.
+        days: What was said of a study longer ago than this is not begun to be sent; what was sent
+            before is kept up to date, and what waits is sent however old.
         minutes: After so long a run stops; what is left stays queued.
     """
 

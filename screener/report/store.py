@@ -28,6 +28,7 @@ LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha25
 """.format(header=", ".join(f"i.{name}" for name in HEADER_COLUMNS))
 
 # Columns of a verdict that differ from night to night though nothing new is said.
+_SAID = ("triage", "priority", "digest", "model_sha256", "operating_point", "threshold")
 _OF_ONE_RUN = ("run_id", "is_new", "change", "previous_triage", "differs")
 
 
@@ -152,9 +153,13 @@ class ReportStore:
     def _keep_told(self, run: int) -> None:
         """Keep the newest statement on each study for `publish`; equal ones are not written."""
         this_run = ", ".join(f"'$.{name}'" for name in _OF_ONE_RUN)
+        said = ", ".join(f"'$.{name}'" for name in _SAID)
+        # A statement is as old as its content: a file that went away makes no new one.
         self._db.execute(
             "INSERT INTO told SELECT study_key, patient_key, ?, row FROM verdicts WHERE true"
-            " ON CONFLICT DO UPDATE SET run = excluded.run, row = excluded.row"
+            " ON CONFLICT DO UPDATE SET row = excluded.row, run = CASE"
+            f" WHEN json_extract(row, {said}) IS json_extract(excluded.row, {said})"
+            " THEN run ELSE excluded.run END"
             f" WHERE json_remove(row, {this_run}) IS NOT json_remove(excluded.row, {this_run})",
             (run,),
         )

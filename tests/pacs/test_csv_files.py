@@ -109,6 +109,7 @@ def test_every_study_is_written_once(night: Path, folder: Path) -> None:
     assert rows(folder) == first
 
 
+@pytest.mark.long
 def test_a_changed_priority_is_written_again(studies: Path, tmp_path: Path, folder: Path) -> None:
     out = tmp_path / "out"
     settings = nights.settings(csv={"ris": CsvDoor(folder, only_raised=True)})

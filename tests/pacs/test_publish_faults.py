@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from screener.errors import InterruptedRunError
 from screener.night import Stop
 from screener.pacs.doors import Dimse, Retry
 from screener.pacs.publish import Delivered, publish
-from screener.pacs.sending import send
 from screener.pacs.site import Publish
 from screener.pacs.structured_report import SOP_CLASSES
 from screener.settings import Settings
@@ -102,7 +100,7 @@ def test_a_server_that_is_down_is_not_asked_for_every_study(
     night: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("screener.pacs.publish.send", partial(send, sleep=waits.append))
+    monkeypatch.setattr("screener.pacs.publish._pause", lambda wait_s, stop: waits.append(wait_s))
     publish(night, to(free_port(), retry=Retry(attempts=4, wait_s=2)))
     assert waits == [2, 4, 8]
 
@@ -140,7 +138,9 @@ def test_an_object_that_one_server_refuses_holds_up_no_other(night: Path) -> Non
     assert states(night) == {"DELIVERED": 12, "QUEUED": 1}
 
 
-@pytest.mark.parametrize("when", ["--abort-during", "--abort-after"])
+@pytest.mark.parametrize(
+    "when", ["--abort-during", pytest.param("--abort-after", marks=pytest.mark.long)]
+)
 def test_a_server_that_dies_in_the_middle_of_a_store(
     when: str, night: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +154,7 @@ def test_a_server_that_dies_in_the_middle_of_a_store(
         assert len(list(stored.iterdir())) == 13
 
 
+@pytest.mark.long
 def test_a_slow_server_is_given_up_and_what_waits_stays_queued(night: Path) -> None:
     with recording(delay_s=1) as (port, _):
         slow = Dimse(host="127.0.0.1", port=port, timeout_s=0.3)
@@ -254,7 +255,7 @@ def killed_again_and_again(tmp_path: Path, studies: int, kills: int) -> None:
             done += 1
         last = command(out, config)
         assert last.wait(timeout=300) == 0
-    assert done >= min(kills, 2)
+    assert done >= min(kills, 3)
     assert states(out) == {"DELIVERED": 2 * studies}
     assert len(set(seen)) == 2 * studies
     # What was sent and not yet marked when the kill came is sent once more, under its own UID.
@@ -262,7 +263,7 @@ def killed_again_and_again(tmp_path: Path, studies: int, kills: int) -> None:
 
 
 def test_killed_while_the_queue_drains(tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, studies=8, kills=2)
+    killed_again_and_again(tmp_path, studies=8, kills=1)
 
 
 @pytest.mark.long

@@ -161,6 +161,7 @@ def test_an_entry_goes_with_a_purged_patient(night: Path, folder: Path) -> None:
     assert study_uid(12) not in entries(folder)
 
 
+@pytest.mark.long
 def test_an_entry_goes_when_a_second_patient_appears(
     studies: Path, tmp_path: Path, folder: Path
 ) -> None:
