@@ -34,7 +34,8 @@ from screener.errors import UsageError
 SCHEMA_VERSION = 1
 SOURCE_COLUMN, HEADER_SOURCE = "source", "dicom_institution_name"
 WORST = 12
-NUMBERS = ("score", "logit", "novelty")
+NUMBERS = ("score", "log_odds", "novelty")
+"""Of every image that could be read; `log_odds` are those of the score, not the raw logit."""
 
 
 @dataclass(frozen=True, slots=True)

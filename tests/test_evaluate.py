@@ -153,10 +153,14 @@ def test_areas(run: Run) -> None:
         roc_auc_score(labels, whole), abs=2e-3
     )
     read = [
-        (float(row["logit"]), p) for row, p in zip(run.rows, positive, strict=True) if row["logit"]
+        (float(row["log_odds"]), p)
+        for row, p in zip(run.rows, positive, strict=True)
+        if row["log_odds"]
     ]
     assert len(read) == POSITIVES + NEGATIVES + 1
-    expected = roc_auc_score([p for _, p in read], [logit for logit, _ in read])
+    expected = roc_auc_score([p for _, p in read], [odds for odds, _ in read])
+    for odds, score in ((float(r["log_odds"]), float(r["score"])) for r in run.rows if r["score"]):
+        assert 1 / (1 + np.exp(-odds)) == pytest.approx(score, abs=2e-4)
     assert run.found["auc"]["value"] == pytest.approx(expected, abs=2e-3)
     assert run.found["auc"]["value"] > run.found["auc_end_to_end"]["value"]
     low, high = run.found["auc_interval_by_group"]
