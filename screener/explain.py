@@ -14,8 +14,9 @@ from screener import __version__
 from screener.domain import REASONS, WARNINGS, ReasonCode, Warn
 from screener.errors import UsageError
 from screener.ledger import Ledger
-from screener.report.rows import Report, shown_path, verdicts
+from screener.report.rows import shown_path
 from screener.report.store import ReportStore
+from screener.report.verdicts import Report, verdicts
 
 SHADES = " .:-=+*#%@"
 MOST = 20

@@ -21,9 +21,10 @@ from screener.identifiers import mask, read_key
 from screener.model_card import write_card
 from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
-from screener.report.rows import Report, image_row, triage_row, verdicts
+from screener.report.rows import image_row, triage_row
 from screener.report.store import ReportStore
 from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
+from screener.report.verdicts import Report, verdicts
 
 if TYPE_CHECKING:
     from screener.night import Night, RunSummary
@@ -123,7 +124,7 @@ def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dic
 
     def image_rows() -> Iterator[Mapping[str, Any]]:
         for row in store.image_rows(night.number):
-            yield mask(image_row(row, report), settings.identifiers, key)
+            yield mask(image_row(row, report.run_id, report.findings), settings.identifiers, key)
 
     columns = image_columns(report.findings)
     layout = site_layout(settings.report)

@@ -27,6 +27,8 @@ ONLY_IN = {
         "screener.ledger",
         "screener.report.store",
         "screener.report.rows",
+        "screener.report.sameness",
+        "screener.report.verdicts",
         "screener.scan",
         "screener.explain",
         "screener.pacs.queue",

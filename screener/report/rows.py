@@ -1,284 +1,23 @@
-"""Ledger rows -> rows of the report. All report writers are fed by these, so they agree.
+"""What the report writers are fed: the row of a study and the row of a path, by column.
 
-First `verdicts` passes over the studies and applies the policy; then the writers read the verdicts
-in the order of the worklist and the images in the order of their paths.
+`screener.report.verdicts` makes the studies' rows; all writers read the same ones, so they agree.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from screener.body_part import BodyPart, join_body_parts, judge_body_part
 from screener.discovery import display_path
-from screener.domain import (
-    REASONS,
-    ImageFacts,
-    OperatingPoint,
-    Outcome,
-    ReasonCode,
-    StudyTriage,
-    Triage,
-    View,
-    Warn,
-)
+from screener.domain import REASONS, Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
-from screener.triage import priority_of, sort_key, triage_study
-
-if TYPE_CHECKING:
-    from screener.report.store import ReportStore
 
 Row = sqlite3.Row
 _OWN_USE = frozenset({"digest", "patient_key", "differs", "taken_in"})
-_IDENTITY = (
-    "accession_number",
-    "study_instance_uid",
-    "patient_id",
-    "issuer_of_patient_id",
-    "patient_name",
-    "patient_birth_date",
-    "patient_sex",
-    "study_date",
-    "study_time",
-    "modality",
-    "view_position",
-    "institution_name",
-    "station_name",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What every row of one report shares."""
-
-    run_id: str
-    base_run: int
-    findings: tuple[str, ...]
-    points_id: int
-    points: Mapping[int, tuple[str, tuple[OperatingPoint, ...]]]
-    bundles: Mapping[str, Row]
-    model: str
-    model_sha256: str
-    provider: str
-    software_version: str
-    priorities: Mapping[Triage, str]
-    baseline: bool
-
-
-def verdicts(store: ReportStore, rows: Iterable[Row], report: Report) -> Iterator[Verdict]:
-    """Apply the policy to every study; `rows` come study by study."""
-    for study_key, images in groupby(rows, key=lambda row: row["study_key"]):
-        yield from _study(store, study_key, list(images), report)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A study's row before it has its rank.
-
-    `key` orders it. `notes`: path, duplicate of, UID conflict, for its images that have either.
-    """
-
-    key: tuple[float | int | str, ...]
-    row: dict[str, Any]
-    notes: tuple[tuple[bytes, bytes | None, bool], ...]
-
-
-def _study(
-    store: ReportStore, study_key: str, images: list[Row], report: Report
-) -> Iterator[Verdict]:
-    identities = sorted({image["patient_key"] for image in images} - {""})
-    notes = _notes(images)
-    if len(identities) < 2:
-        yield _verdict(store, study_key, "", images, report, notes, conflict=False)
-        return
-    for identity in ("", *identities):
-        own = [image for image in images if image["patient_key"] == identity]
-        if own:
-            paths = {image["path"] for image in own}
-            told = tuple(note for note in notes if note[0] in paths)
-            yield _verdict(store, study_key, identity, own, report, told, conflict=True)
-
-
-def _verdict(
-    store: ReportStore,
-    study_key: str,
-    patient_key: str,
-    images: list[Row],
-    report: Report,
-    notes: tuple[tuple[bytes, bytes | None, bool], ...],
-    *,
-    conflict: bool,
-) -> Verdict:
-    verdict, points = _judge(images, report)
-    image = images[verdict.image] if verdict.image is not None else _representative(images)
-    scored = verdict.image is not None and verdict.finding is not None
-    finding = verdict.finding if verdict.finding is not None else 0
-    point = points[finding] if scored else _current(report)[0]
-    score = json.loads(image["scores"])[finding] if scored else None
-    warnings = {name for i in images for name in i["warnings"].split(";") if name}
-    warnings |= {Warn.UID_CONFLICT.value for note in notes if note[2]}
-    if conflict:
-        warnings.add(Warn.IDENTITY_CONFLICT.value)
-    digest = _digest(image, images)
-    priority = priority_of(verdict.triage, report.priorities)
-    baseline = f"{verdict.triage} {digest}"
-    taken_in = report.baseline or store.baseline(study_key, patient_key) == baseline
-    if taken_in:
-        priority = ""
-        if report.baseline:
-            store.keep_baseline(study_key, patient_key, baseline)
-    last = store.last_reported(study_key, patient_key, report.base_run)
-    newest = store.last_reported(study_key, patient_key, sys.maxsize)
-    told = (verdict.triage.value, priority, digest)
-    change = "NEW" if last is None else "SAME" if _told(last) == told else "CHANGED"
-    bundle = report.bundles.get(image["bundle_sha256"] or report.model_sha256)
-    row: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": report.run_id,
-        "triage": verdict.triage.value,
-        "priority": priority,
-        "reason_code": str(verdict.reason_code),
-        "reason": verdict.reason,
-        **{name: image[name] or "" for name in _IDENTITY},
-        "images": len({_image_identity(i) for i in images}),
-        "images_scored": len({_image_identity(i) for i in images if i["outcome"] == "SCORED"}),
-        "images_gone": sum(i["gone"] for i in images),
-        "sop_instance_uid": image["sop_instance_uid"] or "",
-        "finding": point.finding if scored else "",
-        "score": score,
-        "logit": json.loads(image["logits"])[finding] if scored else None,
-        "threshold": point.threshold if scored else None,
-        "operating_point": point.name if scored else "",
-        "target_sensitivity": point.target_sensitivity if scored else None,
-        "calibration_prevalence": json.loads(bundle["prevalence"])[finding]
-        if scored and bundle
-        else None,
-        "novelty": image["novelty"],
-        "warnings": ";".join(sorted(warnings)),
-        "model": bundle["name"] if bundle else report.model,
-        "model_sha256": image["bundle_sha256"] or report.model_sha256,
-        "provider": image["provider"] or report.provider,
-        "software_version": image["software_version"] or report.software_version,
-        "source": image["source"],
-        "study_key": study_key,
-        "path": shown_path(image["path"]),
-        "is_new": change != "SAME",
-        "change": change,
-        "previous_triage": last["triage"] if last is not None else "",
-        "screened_at": image["scored_at"] or image["examined_at"],
-        "digest": digest,
-        "taken_in": taken_in,
-        "differs": newest is None or _told(newest) != told,
-        "patient_key": patient_key,
-    }
-    urgency, falling, _ = sort_key(verdict.triage, score, study_key)
-    return Verdict((urgency, falling, study_key, patient_key), row, notes)
-
-
-def _told(last: Row) -> tuple[str, str, str]:
-    return last["triage"], last["priority"], last["digest"]
-
-
-def _judge(images: list[Row], report: Report) -> tuple[StudyTriage, tuple[OperatingPoint, ...]]:
-    """The policy's verdict; images scored under an earlier model by the points of their time."""
-    by_points: dict[int, list[int]] = defaultdict(list)
-    unscored = []
-    for index, image in enumerate(images):
-        if image["outcome"] == "SCORED":
-            by_points[image["points_id"]].append(index)
-        else:
-            unscored.append(index)
-    scored_uids = {images[i]["sop_instance_uid"] for part in by_points.values() for i in part} - {
-        "",
-        None,
-    }
-    counted = [i for i in unscored if images[i]["sop_instance_uid"] not in scored_uids]
-    best: tuple[tuple[int, float, str], StudyTriage, tuple[OperatingPoint, ...]] | None = None
-    empty: list[int] = []
-    for points_id, part in (by_points or {report.points_id: empty}).items():
-        points = report.points[points_id][1]
-        chosen = sorted(part + counted)
-        found = triage_study([_facts(images[i]) for i in chosen], points)
-        deciding = None if found.image is None else chosen[found.image]
-        score = None
-        if deciding is not None and found.finding is not None:
-            score = json.loads(images[deciding]["scores"])[found.finding]
-        verdict = StudyTriage(
-            found.triage, found.reason_code, found.reason, deciding, found.finding
-        )
-        order = sort_key(verdict.triage, score, "")
-        if best is None or order < best[0]:
-            best = (order, verdict, points)
-    if best is None:
-        raise ValueError("a study without images")
-    return best[1], best[2]
-
-
-def _facts(image: Row) -> ImageFacts:
-    return ImageFacts(
-        Outcome(image["outcome"]),
-        ReasonCode(image["reason_code"]) if image["reason_code"] else None,
-        View(image["view"]) if image["view"] else View.UNKNOWN,
-        tuple(json.loads(image["scores"])) if image["outcome"] == "SCORED" else (),
-        image["sop_instance_uid"] or "",
-        shown_path(image["path"]),
-        other_body_part=BodyPart.OTHER
-        is join_body_parts(
-            judge_body_part(image["body_part_examined"] or ""),
-            judge_body_part(image["anatomic_region"] or ""),
-        ),
-    )
-
-
-def _representative(images: Sequence[Row]) -> Row:
-    """The image that a reader should look at where none was scored."""
-    order = ["FAILED", "SCORED", "INELIGIBLE", "NOT_AN_IMAGE"]
-    return min(images, key=lambda image: (order.index(image["outcome"]), image["path"]))
-
-
-def _current(report: Report) -> tuple[OperatingPoint, ...]:
-    return report.points[report.points_id][1]
-
-
-def _image_identity(image: Row) -> str:
-    path: bytes = image["path"]
-    return image["sop_instance_uid"] or image["sha256"] or path.hex()
-
-
-def _digest(image: Row, images: Sequence[Row]) -> str:
-    """Changes where the identifiers or the images of a study do, not where a file moves."""
-    identity = [image[name] or "" for name in _IDENTITY]
-    content = sorted({f"{_image_identity(i)}:{i['pixels_sha256'] or i['sha256']}" for i in images})
-    return hashlib.sha256(json.dumps([identity, content]).encode()).hexdigest()
-
-
-def _notes(images: list[Row]) -> tuple[tuple[bytes, bytes | None, bool], ...]:
-    """Which images are copies of another, and which share a UID but not the pixels."""
-    first: dict[str, bytes] = {}
-    pixels_of: dict[str, set[str]] = defaultdict(set)
-    for image in sorted(images, key=lambda i: (i["gone"], i["path"])):
-        for content in (image["pixels_sha256"], image["sha256"]):
-            if content:
-                first.setdefault(content, image["path"])
-        if image["sop_instance_uid"] and image["pixels_sha256"]:
-            pixels_of[image["sop_instance_uid"]].add(image["pixels_sha256"])
-    notes = []
-    for image in images:
-        original = first.get(image["pixels_sha256"] or image["sha256"])
-        duplicate = original if original != image["path"] else None
-        conflict = len(pixels_of.get(image["sop_instance_uid"] or "", ())) > 1
-        if duplicate is not None or conflict:
-            notes.append((image["path"], duplicate, conflict))
-    return tuple(notes)
 
 
 def shown_path(path: bytes) -> str:
@@ -291,7 +30,7 @@ def triage_row(row: Mapping[str, Any], rank: int) -> dict[str, Any]:
     return {"rank": rank} | {name: value for name, value in row.items() if name not in _OWN_USE}
 
 
-def image_row(row: Row, report: Report) -> dict[str, Any]:
+def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
     """A path's row as `images.csv` has it."""
     scored = row["outcome"] == Outcome.SCORED.value
     code = row["reason_code"]
@@ -307,7 +46,7 @@ def image_row(row: Row, report: Report) -> dict[str, Any]:
     peak = _cam_peak(row, best) if scored else (None, None)
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "run_id": report.run_id,
+        "run_id": run_id,
         "path": shown_path(row["path"]),
         "sha256": row["sha256"],
         "outcome": row["outcome"],
@@ -343,8 +82,8 @@ def image_row(row: Row, report: Report) -> dict[str, Any]:
         "duplicate_of": shown_path(row["duplicate_of"]) if row["duplicate_of"] else "",
         "screened_at": row["scored_at"] or row["examined_at"],
     }
-    if len(report.findings) > 1:
-        for index, finding in enumerate(report.findings):
+    if len(findings) > 1:
+        for index, finding in enumerate(findings):
             values[f"score_{finding}"] = scores[index] if scores else None
     return values
 

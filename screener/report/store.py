@@ -11,7 +11,7 @@ from screener.ledger import Ledger, under
 from screener.ledger_schema import HEADER_COLUMNS
 
 if TYPE_CHECKING:
-    from screener.report.rows import Verdict
+    from screener.report.verdicts import Verdict
 
 _IMAGES = """
 SELECT i.path, i.source, i.gone, i.run, i.sha256, i.study_key, i.patient_key, i.outcome,
