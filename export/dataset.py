@@ -156,7 +156,8 @@ def _check_classes(images: Sequence[LabelledImage], data: Path) -> None:
             f"{str(data)!r} does not hold two classes of which one is negative",
             f"its labels are {', '.join(map(repr, sorted(labels)[:10])) or 'none'}",
             f"name the negative class one of {', '.join(sorted(NEGATIVE_LABELS))}; of more "
-            "classes, list the images of two in a CSV with the columns file and label",
+            "classes, give a folder with links to the folders of two (ln -s), or list their images "
+            "in a CSV with the columns file and label",
         )
 
 

@@ -64,6 +64,25 @@ def test_public_layout_leaves_masks_alone(tmp_path: Path) -> None:
     ]
 
 
+def test_two_of_more_classes_by_links(tmp_path: Path) -> None:
+    """The public collection has four class folders."""
+    whole, two = tmp_path / "whole", tmp_path / "two"
+    for i, label in enumerate(("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")):
+        save_png(draw(i), whole / label / "images" / f"{label}-1.png")
+        touch(whole, f"{label}/masks/{label}-1.png")
+    with pytest.raises(UsageError, match=r"'Lung_Opacity', 'Normal'.*ln -s"):
+        read_labels(whole)
+    two.mkdir()
+    for label in ("COVID", "Normal"):
+        (two / label).symlink_to(whole / label)
+    images = read_labels(two)
+    assert labels(images, two) == {
+        "COVID/images/COVID-1.png": "COVID",
+        "Normal/images/Normal-1.png": "Normal",
+    }
+    assert load_pixels(images)[1] == [None, None]
+
+
 def test_csv_with_columns(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "sub/b.png")
     text = "\ufefffile,label,group,source\na.png,covid,g1,x\nsub/b.png,normal,g2,\n"
