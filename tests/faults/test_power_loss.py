@@ -120,7 +120,7 @@ def test_power_loss_at_some_moments(scene: Scene, tmp_path: Path) -> None:
     assert check(scene, tmp_path, samples=4, step=40) >= 8
 
 
-@pytest.mark.parametrize("unsynced", ["triage.csv", "state.sqlite", "recorded"])
+@pytest.mark.parametrize("unsynced", ["triage.csv", "recorded"])
 def test_a_sync_that_were_missing_would_be_found(
     second_night: Scene, tmp_path: Path, unsynced: str
 ) -> None:
