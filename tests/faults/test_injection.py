@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.injection import READING, Fault, check_fault, faults_of, needs_strace
-from tests.faults.nights import Scene, make_scene, one_pool
+from tests.faults.nights import (
+    Scene,
+    check_aftermath,
+    check_unread,
+    command,
+    environment,
+    make_scene,
+    one_pool,
+)
 
 pytestmark = needs_strace
 
@@ -75,3 +84,30 @@ def test_a_mending_run_is_cut_at_the_same_place(
 ) -> None:
     for fault in [fault for fault in changing(faults) if fault.kind == "KILL"]:
         check_fault(scene, fault, tmp_path / "out", again=True)
+
+
+@pytest.mark.parametrize("call", [pytest.param("openat", marks=pytest.mark.long), "read"])
+def test_a_film_that_cannot_be_read_is_told_and_tried_again(
+    scene: Scene, tmp_path: Path, call: str
+) -> None:
+    """In a worker, this time: strace follows the forks and sees this film alone."""
+    out, film = scene.start(tmp_path / "out"), scene.studies / "new" / "IM0008"
+    done = subprocess.run(
+        [
+            *("strace", "-qq", "-f", "-o", "/dev/null", "-P", str(film)),
+            *(
+                "-e",
+                f"trace={call}",
+                "-e",
+                f"inject={call}:error=EIO",
+                *command(scene.studies, out),
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=300,
+    )
+    assert done.returncode == 3, done.stderr
+    check_aftermath(scene, out, check_unread(out))
