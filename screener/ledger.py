@@ -367,7 +367,6 @@ class Ledger:
         self.db.execute(
             "DELETE FROM reported WHERE study_key NOT IN (SELECT study_key FROM studies)"
         )
-        self.db.execute("DELETE FROM told WHERE study_key NOT IN (SELECT study_key FROM studies)")
         self.db.execute(
             "DELETE FROM scores WHERE pixels_sha256 NOT IN (SELECT pixels_sha256 FROM images)"
         )

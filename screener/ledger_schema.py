@@ -57,7 +57,8 @@ CREATE TABLE reported (
 CREATE TABLE tombstones (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-# What the published reports say of each study, newest last, and what was sent of it and where to.
+# What the published reports say of each study, and what was sent of it and where to. With a study
+# goes all of it, whoever forgets it, but for what still stands in a worklist and must be withdrawn.
 _DELIVERY = """
 CREATE TABLE told (
     study_key TEXT NOT NULL, patient_key TEXT NOT NULL, run INTEGER NOT NULL, row TEXT NOT NULL,
@@ -71,6 +72,11 @@ CREATE TABLE deliveries (
     payload TEXT NOT NULL DEFAULT '');
 CREATE INDEX deliveries_study ON deliveries (study_key, patient_key, kind, door);
 CREATE INDEX deliveries_queue ON deliveries (state) WHERE state = 'QUEUED';
+CREATE TRIGGER study_forgotten AFTER DELETE ON studies BEGIN
+    DELETE FROM told WHERE study_key = old.study_key;
+    DELETE FROM deliveries WHERE study_key = old.study_key
+        AND NOT (state = 'DELIVERED' AND kind = 'worklist');
+END;
 """
 # Version -> what makes it of the one before.
 _UPGRADES = {2: _DELIVERY}

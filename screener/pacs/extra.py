@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 
 from screener.errors import UsageError
 
@@ -27,6 +28,8 @@ def require_extra() -> None:
                 "what talks to a PACS is not part of the base",
                 "pip install 'screener[pacs]', or in the clone: pip install '.[pacs]'",
             ) from None
+    # pydicom quotes the values that it warns of.
+    warnings.simplefilter("ignore")
     for name in _TALKING:
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())

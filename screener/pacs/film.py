@@ -245,14 +245,14 @@ def plain(header: Dataset) -> Dataset:
     """The header with nothing that highdicom judges or re-encodes: not all it refuses is wrong.
 
     It does not know an empty first value in SpecificCharacterSet, which PS3.3 C.12.1.1.2 allows
-    and every Japanese film has.
+    and every Japanese film has; and films do say "unknown" for a date.
     """
-    plain = deepcopy(header)
-    plain.SpecificCharacterSet = UTF_8
-    for element in plain:
-        if element.VR == "PN":
-            element.value = ""
-    return plain
+    made = Dataset()
+    for keyword in _REQUIRED:
+        setattr(made, keyword, "")
+    made.SpecificCharacterSet = UTF_8
+    made.StudyInstanceUID = header.StudyInstanceUID
+    return made
 
 
 def take_over(made: Dataset, header: Dataset) -> None:

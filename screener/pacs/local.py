@@ -12,7 +12,7 @@ from screener.domain import Triage
 from screener.durable import access_for
 from screener.identifiers import mask, read_key
 from screener.pacs.csv_files import place, split, table
-from screener.pacs.making import header_for
+from screener.pacs.making import UNFIT, header_for
 from screener.pacs.planning import CSV, WORKLIST, in_conflict
 from screener.pacs.queue import Item, Queue
 from screener.pacs.site import CsvDoor, Worklist
@@ -60,7 +60,7 @@ def deliver_worklist(
                 try:
                     dataset = entry(item.payload["row"], header_for(item.payload), item_title(item))
                     write_entry(folder, name, dataset)
-                except (ValueError, TypeError, AttributeError, LookupError) as error:
+                except UNFIT as error:
                     code = f"UNFIT_{type(error).__name__}"
                     queue.mark_impossible(number, code)
                     result.impossible[code] += 1

@@ -19,13 +19,14 @@ from screener.pacs.structured_report import SOP_CLASSES, structured_report
 from screener.settings import Settings
 
 # What highdicom and pydicom raise on a header that breaks the standard.
-_UNFIT = (
+UNFIT = (
     ValueError,
     TypeError,
     AttributeError,
     LookupError,
     OverflowError,
     RecursionError,
+    EOFError,
     NotImplementedError,
     struct.error,
 )
@@ -50,7 +51,7 @@ def make(item: Item) -> Dataset:
         return with_meta(_make(item))
     except FilmGoneError:
         raise CannotMakeError(FILM_GONE) from None
-    except _UNFIT as error:
+    except UNFIT as error:
         raise CannotMakeError(f"UNFIT_{type(error).__name__}") from None
 
 

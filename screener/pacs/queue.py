@@ -70,7 +70,8 @@ class Queue:
     def told(self) -> Iterator[dict[str, Any]]:
         """The newest published statement on each study, study by study."""
         rows = self._db.execute(
-            "SELECT t.row, r.started_at FROM told t JOIN runs r ON r.number = t.run"
+            "SELECT t.row, r.started_at FROM told t JOIN studies USING (study_key)"
+            " JOIN runs r ON r.number = t.run"
             " ORDER BY t.study_key, t.patient_key"
         )
         for row in rows:
