@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from screener.errors import UsageError
 from screener.model_card import CARD_KEY, INPUT, ModelCard, read_card, write_card
@@ -18,11 +18,12 @@ from screener.preprocess import PREPROCESSING, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from onnx import GraphProto, ModelProto, ValueInfoProto
 
-SHIPPED = "screener-covid.onnx"
+SHIPPED = {"float": "screener-covid.onnx", "int8": "screener-covid-int8.onnx"}
 MAX_BYTES = 256 * 1024**2
 MAX_NODES = 5000
 CAM_SIZE = 7
@@ -46,15 +47,21 @@ class Bundle:
     name: str
 
 
-def load_bundle(path: Path | None = None) -> Bundle:
-    """Read and check a model; `None` is the one that comes with the package.
+def load_bundle(
+    path: Path | None = None, *, precision: Literal["float", "int8"] = "float"
+) -> Bundle:
+    """Read and check a model.
+
+    Args:
+        path: None for the one that comes with the package.
+        precision: Which of those that come with the package.
 
     Raises:
         UsageError: no such file, not ONNX, an operator or a shape that is not allowed, a card that
             is missing or not valid, or other preprocessing than this program's.
     """
-    content = _read(path)
-    model = _parse(content, str(path) if path else SHIPPED)
+    content = _read(path, precision)
+    model = _parse(content, str(path) if path else SHIPPED[precision])
     _check_structure(model)
     card = _card_of(model)
     _check_outputs(model.graph, len(card.findings))
@@ -87,9 +94,14 @@ def graph_sha256(model: ModelProto) -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _read(path: Path | None) -> bytes:
+def shipped_file(precision: Literal["float", "int8"]) -> Traversable:
+    """Where a bundle of the package lies, if it is there."""
+    return files("screener") / "models" / SHIPPED[precision]
+
+
+def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
     if path is None:
-        shipped = files("screener") / "models" / SHIPPED
+        shipped = shipped_file(precision)
         if not shipped.is_file():
             raise UsageError(
                 "no model comes with this copy of the package",

@@ -152,8 +152,12 @@ def scan(
     log_phi: Annotated[
         Flag, typer.Option("--log-phi/--no-log-phi", help="Let names and paths into the log.")
     ] = None,
-    full_size: Annotated[
-        Flag, typer.Option("--full-size/--no-full-size", help="Decode at full size: slower.")
+    exact: Annotated[
+        Flag,
+        typer.Option(
+            "--exact/--no-exact",
+            help="Decode every pixel: slower. Files that are known already need --rescan too.",
+        ),
     ] = None,
     secondary_capture: Annotated[
         Flag,

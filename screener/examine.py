@@ -57,13 +57,13 @@ class ExamineSettings:
 
     Attributes:
         limits: What one file may cost.
-        full_size: Decode at full size although the model needs less.
+        exact: Decode every pixel although the model needs less.
         age_range: Of the model, in years, both ends included; None for no rule.
         secondary_capture: Screen Secondary Capture images too.
     """
 
     limits: Limits = field(default_factory=Limits)
-    full_size: bool = False
+    exact: bool = False
     age_range: tuple[float, float] | None = None
     secondary_capture: bool = False
 
@@ -130,7 +130,7 @@ def _examine(
         return _examine_dicom(content, settings, on_header, way)
     on_header(way.examined(Rejection(ReasonCode.DECODER_CRASH)))
     way.fallback = ReasonCode.DECODE_ERROR
-    image = read_raster(content, kind, settings.limits, full_size=settings.full_size)
+    image = read_raster(content, kind, settings.limits, full_size=settings.exact)
     way.instance = image.instance
     rejection = judge_header(
         image.instance, settings.age_range, secondary_capture=settings.secondary_capture
@@ -161,7 +161,7 @@ def _examine_dicom(
         return way.examined(rejection)
     on_header(way.examined(Rejection(ReasonCode.DECODER_CRASH)))
     way.fallback = ReasonCode.DECODE_ERROR
-    pixels = read_stored(file, settings.limits, full_size=settings.full_size)
+    pixels = read_stored(file, settings.limits, full_size=settings.exact)
     way.instance = replace(file.instance, warnings=file.instance.warnings | pixels.warnings)
     presented = preprocess(pixels.stored.values, pixels.display, pixels.valid, pixels.stored.extent)
     warnings = pixels.warnings

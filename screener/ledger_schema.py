@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -121,3 +122,22 @@ def open_state(path: Path) -> sqlite3.Connection:
             "install the newer program again, or give another --state",
         )
     return db
+
+
+def kept_setting(path: Path, key: str) -> str | None:
+    """A choice that an earlier run kept, before the state is opened to be written.
+
+    None where there is no state yet or it cannot be read: `open_state` says what is wrong with it.
+    """
+    if not path.is_file():
+        return None
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
+    except sqlite3.Error:
+        return None
+    with closing(db):
+        try:
+            row = db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error:
+            return None
+    return None if row is None else str(row[0])

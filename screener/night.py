@@ -44,6 +44,7 @@ from screener.workers import Task, WorkerPool
 if TYPE_CHECKING:
     from screener.bundle import Bundle
     from screener.classifier import Classifier
+    from screener.precision import Choice
 
 CHUNK = 400
 COMMIT_EVERY_S = 5.0
@@ -112,7 +113,7 @@ class Night:
     ledger: Ledger
     state: Path
     classifier: Classifier
-    bundle: Bundle
+    choice: Choice
     points: tuple[OperatingPoint, ...]
     settings: Settings
     examine_settings: ExamineSettings
@@ -134,6 +135,11 @@ class Night:
     committed: float = field(default_factory=time.monotonic)
     pending: list[_Pending] = field(default_factory=list)
     failing: dict[bytes, FileStamp] = field(default_factory=dict)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model of the run."""
+        return self.choice.bundle
 
     @property
     def now(self) -> str:

@@ -62,6 +62,11 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     failed = sum(outcomes.get(Outcome.FAILED, {}).values())
     fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
     notices = [night.classifier.notice] if night.classifier.notice else []
+    if night.choice.decided:
+        precision = night.bundle.card.precision
+        notices.append(
+            f"takes the {precision} model, because {night.choice.why}; kept in the state"
+        )
     access = access_for(night.settings.output.mode, night.settings.output.group)
     if open_to_others(out, access):
         notices.append(
@@ -167,6 +172,8 @@ def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> d
         "examined": summary.examined,
         "exit_code": summary.exit_code,
         "provider": summary.provider,
+        "precision": night.bundle.card.precision,
+        "precision_reason": night.choice.why,
         "operating_points": [point.name for point in night.points],
         "thresholds": [point.threshold for point in night.points],
         "model_sha256": night.bundle.sha256,

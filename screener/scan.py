@@ -25,7 +25,9 @@ from screener.errors import (
 )
 from screener.examine import ExamineSettings
 from screener.ledger import Ledger
+from screener.ledger_schema import kept_setting
 from screener.lock import run_lock
+from screener.precision import KEPT, choose_bundle
 from screener.settings import Settings
 from screener.workers import WorkerPool
 
@@ -69,7 +71,8 @@ def scan(
 
     os.umask(0o077)
     site_layout(settings.report)
-    bundle = choose_bundle(settings)
+    choice = choose_bundle(settings, kept_setting(state, KEPT))
+    bundle = choice.bundle
     points = operating_points(bundle, settings)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,12 +88,14 @@ def scan(
         ledger = stack.enter_context(Ledger(state))
         examine_settings = ExamineSettings(
             limits=settings.limits,
-            full_size=settings.full_size,
+            exact=settings.exact,
             age_range=bundle.card.age_range_years,
             secondary_capture=settings.secondary_capture,
         )
         workers = settings.workers or len(os.sched_getaffinity(0))
         try:
+            if choice.decided:
+                ledger.keep_setting(KEPT, bundle.card.precision)
             # The workers' server starts before onnxruntime is imported.
             pool = stack.enter_context(WorkerPool(workers, examine_settings))
             from screener.classifier import Classifier
@@ -102,7 +107,7 @@ def scan(
                 ledger,
                 state,
                 classifier,
-                bundle,
+                choice,
                 points,
                 settings,
                 examine_settings,
@@ -139,27 +144,6 @@ def _disk_error(error: OSError | sqlite3.Error, folder: Path) -> RunError:
         "the last report is intact and what was examined is kept",
         "free space or mend the disk, then run the same command again",
     )
-
-
-def choose_bundle(settings: Settings) -> Bundle:
-    """The bundle that the settings name, or the shipped one of the precision in force."""
-    from screener.bundle import load_bundle
-
-    bundle = load_bundle(settings.model)
-    if settings.precision not in ("auto", bundle.card.precision):
-        raise UsageError(
-            f"the model {bundle.name!r} is {bundle.card.precision}, not {settings.precision}",
-            "a scan never changes a model's precision by itself",
-            "make one with `screener export --int8` and give it with --model",
-        )
-    fitted_to = settings.threshold_model_sha256
-    if fitted_to and fitted_to != bundle.sha256:
-        raise UsageError(
-            f"the threshold {settings.threshold!r} was fitted to another model",
-            f"to {fitted_to[:12]}; the model in force is {bundle.sha256[:12]}",
-            "run `screener calibrate` with this model, or choose an operating point",
-        )
-    return bundle
 
 
 def operating_points(bundle: Bundle, settings: Settings) -> tuple[OperatingPoint, ...]:

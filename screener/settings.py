@@ -116,7 +116,7 @@ class Settings:
         quiet: Print the last line alone.
         log: JSON lines are appended here.
         log_phi: Let names and paths into the log.
-        full_size: Decode every film at its full size: slower.
+        exact: Decode every pixel of every film, not only what the model needs: slower.
         secondary_capture: Screen Secondary Capture images too.
         exclude: Folders and files that the walk leaves out.
         keep_days: Days for which a study keeps images whose files are gone.
@@ -156,7 +156,7 @@ class Settings:
     quiet: bool = False
     log: Path | None = None
     log_phi: bool = False
-    full_size: bool = False
+    exact: bool = False
     secondary_capture: bool = False
     exclude: tuple[str, ...] = ()
     keep_days: int = 90

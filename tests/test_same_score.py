@@ -45,7 +45,7 @@ OWN = {
     "HTJ2K": "1.2.840.10008.1.2.4.201",
     "HTJ2K RPCL": "1.2.840.10008.1.2.4.202",
 }
-ALTERED = ("no VOI", "MONOCHROME inverted", "full size")
+ALTERED = ("no VOI", "MONOCHROME inverted", "exact")
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,8 @@ def encode(form: str, values: np.ndarray, bits: int) -> bytes:
     )
 
 
-def score(path: Path, classifier: Classifier, *, full_size: bool = False) -> Score:
-    found = examine(os.fsencode(path), ExamineSettings(full_size=full_size))
+def score(path: Path, classifier: Classifier, *, exact: bool = False) -> Score:
+    found = examine(os.fsencode(path), ExamineSettings(exact=exact))
     assert isinstance(found, Examined)
     assert isinstance(found.result, Radiograph), found.result
     return classifier.score(found.result.pixels[None])[0]
@@ -129,7 +129,7 @@ def test_every_form_of_a_film_has_its_score(
     found = {}
     for form in (*DCMTK, *OWN, *ALTERED):
         path = write(form, source, tmp_path / form)
-        said = score(path, classifier, full_size=form == "full size")
+        said = score(path, classifier, exact=form == "exact")
         found[form] = (round(said.scores[0] - expected.scores[0], 4), round(said.novelty, 3))
     print(name, expected.scores, round(expected.novelty, 3), found)
     assert all(abs(difference) <= 0.05 for difference, _ in found.values()), found
