@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
+from functools import lru_cache
 
 
 class BodyPart(StrEnum):
@@ -82,6 +83,8 @@ _OTHER_WORDS = _OVERRIDING | frozenset(
 _WORD = re.compile(r"[^\W\d_]+")
 
 
+# A hospital has some dozens of words for all its films, and every report judges every film.
+@lru_cache(maxsize=1024)
 def judge_body_part(text: str) -> BodyPart:
     """Judge one value, in whatever case and with whatever between its words."""
     decomposed = unicodedata.normalize("NFKD", text.upper())

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def _reported(store: ReportStore, study_key: str, patient_key: str) -> str:
     return f"as {last['triage']}, {priority}, first in run {last['run']}"
 
 
-def _image(image: sqlite3.Row) -> Iterator[str]:
+def _image(image: sqlite3.Row | dict[str, Any]) -> Iterator[str]:
     code = image["reason_code"]
     outcome = image["outcome"]
     if code:

@@ -87,8 +87,9 @@ def _choose(settings: Settings, kept: str | None) -> Choice:
             bundle = load_bundle(precision=precision)
             if bundle.sha256 == settings.threshold_model_sha256:
                 return Choice(bundle, "the site's threshold was fitted to it")
-    if kept in ("float", "int8"):
-        return Choice(load_bundle(precision=kept), "as this state's first run decided")
+    if kept is not None:
+        bundle = load_bundle(precision="int8" if kept == "int8" else "float")
+        return Choice(bundle, "as this state's first run decided")
     precision, why = resolve_precision(settings.device)
     return Choice(load_bundle(precision=precision), why, decided=True)
 

@@ -16,7 +16,7 @@ from screener.discovery import display_path
 from screener.domain import REASONS, Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
 
-Row = sqlite3.Row
+Row = sqlite3.Row | dict[str, Any]
 _OWN_USE = frozenset({"digest", "patient_key", "differs", "taken_in"})
 
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-Row = sqlite3.Row
+Row = sqlite3.Row | dict[str, Any]
 Note = tuple[bytes, bytes | None, bool]
 """Path, path of the image that it is a copy of, and whether its UID stands for different pixels."""
 

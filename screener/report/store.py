@@ -60,25 +60,34 @@ class ReportStore:
         ).fetchone()
         return int(row[0])
 
-    def image_rows(self, run: int) -> Iterator[sqlite3.Row]:
+    def image_rows(self, run: int) -> Iterator[dict[str, Any]]:
         """The paths seen in a run, with their scores, in the order of the paths."""
         query = _IMAGES.replace("FROM images i", ", n.duplicate_of, n.uid_conflict FROM images i")
-        return self._db.execute(
+        return self._rows(
             query + " LEFT JOIN temp.notes n ON n.path = i.path WHERE i.run = ? ORDER BY i.path",
             (run,),
         )
 
-    def study_rows(self, roots: Sequence[bytes]) -> Iterator[sqlite3.Row]:
+    def study_rows(self, roots: Sequence[bytes]) -> Iterator[dict[str, Any]]:
         """Every known image of the studies with a path under `roots`, study by study.
 
         The query begins with the first row that is asked for: no table may be made under it.
         """
         condition, values = under(roots)
-        yield from self._db.execute(
+        yield from self._rows(
             _IMAGES + f" WHERE i.study_key != '' AND i.study_key IN"
             f" (SELECT study_key FROM images WHERE {condition}) ORDER BY i.study_key, i.path",
             tuple(values),
         )
+
+    def _rows(self, query: str, values: tuple[object, ...]) -> Iterator[dict[str, Any]]:
+        """As dictionaries: `sqlite3.Row` looks a name up by comparing it with all before it."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        cursor.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
 
     def write_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         """Collect verdicts in tables of this connection, so that they can be read in order."""

@@ -6,15 +6,15 @@ layout cannot do is said when it is made; a cell never stops a table half way.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
+import io
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TextIO
 
 from screener.domain import Warn
 from screener.report.columns import DATE_COLUMNS, TIME_COLUMNS, TIMESTAMP_COLUMNS
@@ -146,24 +146,36 @@ def write_table(
     """
     chosen = layout.choose(columns)
     cells = [(name, _cell_of(name, layout)) for name in chosen]
-    write = _line_writer(stream, layout)
-    if layout.header:
-        names = [layout.rename.get(name, name) for name in chosen]
-        write([_neutralised(name) if layout.neutralise else name for name in names])
-    expected = frozenset(columns)
-    count = 0
-    for row in rows:
-        if row.keys() != expected:
-            missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
-            raise ValueError(f"a row lacks {missing} and has the unknown {unknown}")
-        clean = _without_control_characters(row)
-        write([_written(clean[name], cell) for name, cell in cells])
-        count += 1
+    encoded = io.TextIOWrapper(stream, layout.encoding, layout.unencodable, newline="")
+    write = _line_writer(encoded, layout)
+    try:
+        if layout.header:
+            names = [layout.rename.get(name, name) for name in chosen]
+            write([_neutralised(name) if layout.neutralise else name for name in names])
+        expected = frozenset(columns)
+        count = 0
+        for row in rows:
+            if row.keys() != expected:
+                missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
+                raise ValueError(f"a row lacks {missing} and has the unknown {unknown}")
+            clean = _without_control_characters(row)
+            # Most cells are text that no layout touches: a call for each would cost the most.
+            write(
+                [
+                    value
+                    if type(value := clean[name]) is str and cell is None
+                    else _written(value, cell)
+                    for name, cell in cells
+                ]
+            )
+            count += 1
+    finally:
+        # The stream is the caller's and stays open.
+        encoded.detach()
     return count
 
 
-def _line_writer(stream: BinaryIO, layout: TableLayout) -> Callable[[Sequence[str]], object]:
-    encoded = codecs.getwriter(layout.encoding)(stream, layout.unencodable)
+def _line_writer(encoded: TextIO, layout: TableLayout) -> Callable[[Sequence[str]], object]:
     line_end = "\r\n" if layout.line_end == "crlf" else "\n"
     if layout.quote != "none":
         quoting: Literal[0, 1] = csv.QUOTE_ALL if layout.quote == "all" else csv.QUOTE_MINIMAL
@@ -269,10 +281,12 @@ def _neutralised(text: str) -> str:
 
 
 def _without_control_characters(row: Mapping[str, object]) -> Mapping[str, object]:
+    texts = [value for value in row.values() if type(value) is str]
+    # One look at all of them: it is a rare row that needs a second.
+    if "".join(texts).isprintable():
+        return row
     spoilt = [
-        name
-        for name, value in row.items()
-        if isinstance(value, str) and not value.isprintable() and _CONTROL.search(value)
+        name for name, value in row.items() if isinstance(value, str) and _CONTROL.search(value)
     ]
     if not spoilt:
         return row

@@ -33,7 +33,7 @@ from screener.triage import priority_of, sort_key, triage_study
 if TYPE_CHECKING:
     from screener.report.store import ReportStore
 
-Row = sqlite3.Row
+Row = sqlite3.Row | dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
