@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 Row = sqlite3.Row | dict[str, Any]
 Note = tuple[bytes, bytes | None, bool]
