@@ -2,6 +2,8 @@
 # make test   installs what the tests need into .venv-test, then lint, types, tests
 #
 # make fuzz MINUTES=...  hostile headers and mutants of every transfer syntax, for so long
+# make bench  measures the speed beside two peers; let nothing else run
+# make score-difference DATA=...  how far scores move where films are decoded at a reduced size
 # make model DATA=...  trains on labelled radiographs and puts the bundle into the package
 #
 # PYTHON=...  another interpreter than the one that is found
@@ -10,7 +12,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long soak fuzz lint system model clean
+.PHONY: help demo test test-long soak fuzz lint system model bench score-difference clean
 
 DEMO := .venv
 TEST := .venv-test
@@ -109,6 +111,17 @@ model: $(TEST)/.installed
 	$(SCREENER) export '$(RUN)/best.pt' --data '$(DATA)' --out $(MODELS)/screener-covid.onnx $(WITH_NEGATIVES)
 	$(SCREENER) model verify $(MODELS)/screener-covid.onnx
 	$(SCREENER) evaluate $(MODELS)/screener-covid.onnx '$(DATA)' --out '$(RUN)/evaluation'
+
+# Ten minutes and 10 GB of disk. Writes benchmarks/results.json and docs/speed.svg.
+bench: $(TEST)/.installed
+	$(TEST)/bin/python -m benchmarks.run $(if $(MODEL),--model '$(MODEL)')
+
+# What was read is kept, so that another MODEL takes a minute; `rm $(RUN)-pairs.npz` to read anew.
+score-difference: $(TEST)/.installed
+	@test -n "$(DATA)" || { echo "Name a folder of radiographs: make $@ DATA=FOLDER" >&2; exit 1; }
+	@mkdir -p '$(dir $(RUN))'
+	$(TEST)/bin/python -m benchmarks.score_difference --labelled '$(DATA)' \
+	--cache '$(RUN)-pairs.npz' $(if $(MODEL),--model '$(MODEL)')
 
 clean:
 	rm -rf $(DEMO) $(TEST) demo-report build dist

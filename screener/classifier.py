@@ -243,6 +243,9 @@ def open_session(content: bytes, providers: Sequence[str], threads: int) -> tupl
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # The decoding workers want the cores too: threads that spin while they wait took 14 % more
+    # processor time a film, and no less time, beside other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:

@@ -13,6 +13,7 @@ pid of one to kill; the server answers `{"started": pid}` and, when a child has 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -40,6 +41,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal sends them to the whole group; the scan decides when work ends.
         signal.signal(number, signal.SIG_IGN)
+    # What is loaded stays: a collection in a worker would copy its pages, a fork after a crash all
+    # of them again.
+    gc.freeze()
     control.sendall(b'{"ready": true}\n')
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)

@@ -35,6 +35,7 @@ from screener.errors import (
     NothingToScreenError,
 )
 from screener.examine import ExamineSettings
+from screener.file_systems import FileSystems
 from screener.ledger import ImageRecord, Ledger
 from screener.preprocess import PREPROCESSING
 from screener.rescan import Need, Run, need_of
@@ -188,6 +189,7 @@ class Night:
         exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
         own = {os.fsencode(self.state) + end for end in (b"", b"-wal", b"-shm", b".lock")}
         own.add(os.fsencode(out) + b".key")
+        systems = FileSystems()
         entries = (item for item in walk(self.roots, exclude) if item.path not in own)
         while chunk := list(islice(entries, CHUNK)):
             self.stop.check()
@@ -195,12 +197,14 @@ class Night:
             self.found += len(chunk)
             unchanged = []
             for item in chunk:
-                stamp = None if item.rejection else _lstat(item.path)
+                status = None if item.rejection else _lstat(item.path)
+                stamp = None if status is None else FileStamp.of(status)
                 before = known.get(item.path)
                 if item.rejection is not None:
                     self._reject(item, item.rejection)
                     continue
-                need = need_of(before, stamp, run)
+                made_up = status is not None and systems.makes_up(status.st_dev)
+                need = need_of(before, stamp, run, made_up=made_up)
                 if (
                     need is Need.REJUDGE
                     and before is not None
@@ -357,13 +361,12 @@ class Night:
             )
 
 
-def _lstat(path: bytes) -> FileStamp | None:
+def _lstat(path: bytes) -> os.stat_result | None:
     try:
-        found = os.lstat(path)
+        return os.lstat(path)
     except OSError:
         # The worker opens it next and says what is wrong with it.
         return None
-    return FileStamp.of(found)
 
 
 def _by_novelty(novelty: float) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from screener.domain import FileStamp, Outcome, ReasonCode
@@ -43,16 +43,21 @@ class Run:
     recent_studies: Container[str]
 
 
-def need_of(known: Known | None, stamp: FileStamp | None, run: Run) -> Need:
+def need_of(
+    known: Known | None, stamp: FileStamp | None, run: Run, *, made_up: bool = False
+) -> Need:
     """Decide on one path.
 
     Args:
         known: What the ledger says of the path.
         stamp: What `lstat` says of it now; None where it could not be asked.
         run: The run's model, program and window.
+        made_up: Whether the file system makes inode and ctime up, so that they say nothing.
     """
     if known is None or run.rescan or stamp is None:
         return Need.EXAMINE
+    if made_up and known.stamp is not None:
+        stamp = replace(stamp, ctime_ns=known.stamp.ctime_ns, inode=known.stamp.inode)
     if known.outcome == Outcome.FAILED:
         return _need_of_failure(known, stamp, run)
     judged_by_model = known.points_id is not None

@@ -78,3 +78,16 @@ def test_rescan_examines_everything(known: Known) -> None:
 @pytest.mark.parametrize("known", [SCORED, LATERAL, CUT, BROKEN])
 def test_unknown_stamp_is_no_unchanged_file(known: Known) -> None:
     assert need_of(known, None, RUN) is Need.EXAMINE
+
+
+@pytest.mark.parametrize(("name", "need"), [
+    ("size", Need.HASH), ("mtime_ns", Need.HASH), ("ctime_ns", Need.NOTHING),
+    ("inode", Need.NOTHING),
+])  # fmt: skip
+def test_what_the_file_system_makes_up_says_nothing(name: str, need: Need) -> None:
+    changed = replace(STAMP, **{name: 999})
+    assert need_of(SCORED, changed, RUN, made_up=True) is need
+
+
+def test_a_path_without_a_stamp_is_examined_there_too() -> None:
+    assert need_of(replace(SCORED, stamp=None), STAMP, RUN, made_up=True) is Need.HASH

@@ -1,0 +1,1 @@
+"""What a user would write instead, in its plainest form."""
