@@ -72,6 +72,7 @@ CREATE TABLE deliveries (
     urgency INTEGER NOT NULL DEFAULT 0, queued_at TEXT NOT NULL, done_at TEXT NOT NULL DEFAULT '',
     payload TEXT NOT NULL DEFAULT '');
 CREATE INDEX deliveries_study ON deliveries (study_key, patient_key, kind, door);
+CREATE INDEX deliveries_uid ON deliveries (uid) WHERE uid != '';
 CREATE INDEX deliveries_queue ON deliveries (state) WHERE state = 'QUEUED';
 CREATE TRIGGER study_forgotten AFTER DELETE ON studies BEGIN
     DELETE FROM told WHERE study_key = old.study_key;

@@ -153,7 +153,7 @@ class Queue:
     def uid_used(self, uid: str, door: str) -> bool:
         """Whether a door was ever to be given this object."""
         row = self._db.execute(
-            "SELECT 1 FROM deliveries WHERE uid = ? AND door = ? LIMIT 1", (uid, door)
+            "SELECT 1 FROM deliveries WHERE uid = ? AND uid != '' AND door = ? LIMIT 1", (uid, door)
         ).fetchone()
         return row is not None
 
