@@ -63,7 +63,7 @@ lint: system $(TEST)/.installed
 	$(TEST)/bin/python -m ruff format --check .
 	$(TEST)/bin/python -m mypy
 
-# Up to an hour: every fault point and the long round trips too.
+# An hour or two: every fault point and the long round trips too.
 test-long: system $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m 'long or not long and not soak'
 
