@@ -41,6 +41,8 @@ PROFILED = 24
 INFERRED = 96
 SEED_FILMS, PRACTISED_FILMS = 10, 32
 MEMORY_GIB = 1.5
+_FIRST = 10_000_000
+"""So that all numbers of small films have as many digits as the template's."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ def measure_form(form: Form, folder: Path, count: int, model: Path | None) -> di
 def measure_cost(folder: Path, large: int) -> dict[str, Any]:
     """Processor seconds a file at 1,000 and at many files, the start of the program taken off."""
     counts = (1, 1000, large)
-    template = save(dataset(draw(1), 1, WindowCenter="2000.000000", WindowWidth=3600),
-                    folder / "template").read_bytes()  # fmt: skip
+    film = dataset(draw(1), _FIRST, WindowCenter="2000.000000", WindowWidth=3600)
+    template = save(film, folder / "template").read_bytes()
     found = {}
     for count in counts:
         tree = folder / f"{count}"
@@ -155,9 +157,12 @@ def measure_cost(folder: Path, large: int) -> dict[str, Any]:
             inner = tree / f"{number // 1000:04d}"
             inner.mkdir(parents=True, exist_ok=True)
             window = f"{1900 + number * 0.002:011.6f}".encode()
-            uid = f"2.25.{5000000 + number}"
             content = template.replace(b"2000.000000", window)
-            (inner / f"{number:07d}").write_bytes(content.replace(b"2.25.1001", uid[:9].encode()))
+            for kind in (1000, 2000, 3000):
+                # Instance, study and series: each film is a study of its own.
+                own = f"2.25.{kind + _FIRST + number}".encode()
+                content = content.replace(f"2.25.{kind + _FIRST}".encode(), own)
+            (inner / f"{number:07d}").write_bytes(content)
         ran, facts = scan(tree, folder / f"out-{count}", TINY)
         if facts["paths"] != count:
             raise SystemExit(f"{count} small films gave {facts['outcomes']}")
