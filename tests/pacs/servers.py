@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -65,12 +67,16 @@ def wait_for(port: int, process: subprocess.Popen[bytes], timeout_s: float = 30)
 def running(command: list[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server process from when it listens to the end of the block."""
     with log.open("ab") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=log.parent)
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, cwd=log.parent, start_new_session=True
+        )
         try:
             wait_for(port, process)
             yield process
         finally:
-            process.kill()
+            # Its whole group: a tracer leaves what it traced behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
