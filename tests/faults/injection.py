@@ -22,6 +22,7 @@ from tests.faults.nights import (
     check_unread,
     command,
     environment,
+    run,
 )
 
 CALLS = (
@@ -75,6 +76,10 @@ class Fault:
 
 def faults_of(scene: Scene, folder: Path) -> list[Fault]:
     """Every fault that can happen where the second night touches its output or the studies."""
+    # The first run after a change compiles modules: its calls are more than the next one's.
+    warm = run(scene.studies, scene.start(folder / "warm"))
+    assert warm.returncode in (0, 3), warm.stderr
+    shutil.rmtree(folder / "warm")
     out, log = scene.start(folder / "traced"), folder / "strace.log"
     done = subprocess.run(
         [
@@ -136,7 +141,7 @@ def check_fault(scene: Scene, fault: Fault, out: Path, *, again: bool = False) -
     """
     scene.start(out)
     done = disturb(scene, fault, out)
-    allowed = {-9, 137} if fault.kind == "KILL" else {0, 1, 3, 4}
+    allowed = {-9, 137} if fault.kind == "KILL" else {0, 1, 2, 3, 4}
     assert done.returncode in allowed, (str(fault), done.returncode, done.stderr)
     if fault.kind != "KILL":
         assert "a bug" not in done.stderr, (str(fault), done.stderr)
