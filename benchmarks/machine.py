@@ -57,6 +57,8 @@ def run_measured(command: list[str], *, sample_s: float = SAMPLE_S) -> Ran:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{stderr[-2000:]}")
     cpu_s = after.children_user + after.children_system
     cpu_s -= before.children_user + before.children_system
+    # A worker that is killed at the end is waited for by nobody: it counts as last seen.
+    cpu_s = max(cpu_s, sum(peak.cpu_s.values()))
     return Ran(wall_s, cpu_s, peak.peak_kib // 1024, stdout)
 
 
@@ -66,11 +68,15 @@ class _Peak(threading.Thread):
     def __init__(self, pid: int, sample_s: float) -> None:
         super().__init__(daemon=True)
         self.pid, self.sample_s, self.peak_kib = pid, sample_s, 0
+        self.cpu_s: dict[int, float] = {}
         self.ended = threading.Event()
 
     def run(self) -> None:
         while not self.ended.wait(self.sample_s):
-            self.peak_kib = max(self.peak_kib, sum(map(_pss_kib, _tree(self.pid))))
+            pids = _tree(self.pid)
+            self.peak_kib = max(self.peak_kib, sum(map(_pss_kib, pids)))
+            for pid in pids:
+                self.cpu_s[pid] = max(self.cpu_s.get(pid, 0.0), _cpu_s(pid))
 
 
 def _tree(pid: int) -> list[int]:
@@ -80,6 +86,14 @@ def _tree(pid: int) -> list[int]:
             for task in Path(f"/proc/{parent}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
     return found
+
+
+def _cpu_s(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # proc(5): utime and stime, the 14th and 15th of all fields.
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _pss_kib(pid: int) -> int:
