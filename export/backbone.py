@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.bundling import LAST_BLOCK, Head
-from export.graph import Graph, add_standardisation
+from export.graph import Graph, add_view
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def build_backbone(rounded: Network) -> ModelProto:
         rounded: As `round_network` gives it.
     """
     graph = Graph()
-    x = _convolve(graph, add_standardisation(graph), "conv1", rounded.backbone.conv1)
+    x = _convolve(graph, add_view(graph), "conv1", rounded.backbone.conv1)
     x = graph.op("Relu", x, name="conv1.relu")
     x = graph.op(
         "MaxPool", x, name="maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]

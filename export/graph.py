@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OPSET = 18
 IR_VERSION = 9
 EPSILON = 1e-4
+FIELD = (0.05, 0.11)
+"""Where the field of view begins and where it is whole, as shares of the film's side."""
 
 
 class Graph:
@@ -97,7 +99,7 @@ class Graph:
 
 
 def add_standardisation(graph: Graph, pixels: str = "pixels") -> str:
-    """Each image to mean 0 and deviation 1, as `export.network.standardise` does."""
+    """Each image to mean 0 and deviation 1, all of it seen."""
     mean = graph.spatial_mean(pixels, name="pixels.mean")
     centred = graph.op("Sub", pixels, mean, name="pixels.centred")
     square = graph.op("Mul", centred, centred, name="pixels.square")
@@ -105,6 +107,37 @@ def add_standardisation(graph: Graph, pixels: str = "pixels") -> str:
     positive = graph.op("Add", variance, graph.constant("epsilon", EPSILON), name="pixels.positive")
     deviation = graph.op("Sqrt", positive, name="pixels.deviation")
     return graph.op("Div", centred, deviation, name="standardised")
+
+
+def field_of_view(side: int) -> NDArray[np.float32]:
+    """How much of each row, or column, the network sees: float32 (side,), 0 at the edges, then 1.
+
+    A film's edge tells where it comes from; lungs seldom reach it.
+    """
+    at = (np.arange(side) + 0.5) / side
+    distance = np.minimum(at, 1 - at)
+    return np.clip((distance - FIELD[0]) / (FIELD[1] - FIELD[0]), 0, 1).astype(np.float32)
+
+
+def add_view(graph: Graph, pixels: str = "pixels") -> str:
+    """As `export.network.standardise` does: within the field of view mean 0 and deviation 1."""
+    rows = field_of_view(SIZE)
+    seen = rows[:, None] * rows
+    field = graph.constant("field", seen[None, None])
+    # The mean over the field is the mean of the product, divided by the field's own mean.
+    share = graph.constant("field.share", float(seen.mean(dtype=np.float64)))
+    inside = graph.op("Mul", pixels, field, name="pixels.seen")
+    part = graph.spatial_mean(inside, name="pixels.part")
+    mean = graph.op("Div", part, share, name="pixels.mean")
+    centred = graph.op("Sub", pixels, mean, name="pixels.centred")
+    square = graph.op("Mul", centred, centred, name="pixels.square")
+    seen_square = graph.op("Mul", square, field, name="pixels.square.seen")
+    spread = graph.spatial_mean(seen_square, name="pixels.spread")
+    variance = graph.op("Div", spread, share, name="pixels.variance")
+    positive = graph.op("Add", variance, graph.constant("epsilon", EPSILON), name="pixels.positive")
+    deviation = graph.op("Sqrt", positive, name="pixels.deviation")
+    scaled = graph.op("Div", centred, deviation, name="pixels.scaled")
+    return graph.op("Mul", scaled, field, name="standardised")
 
 
 def add_head(

@@ -2,6 +2,9 @@
 
 A single linear head over the mean makes the class activation map exact (Zhou 2016):
 mean(cam) + b is the logit, and the map costs one 1 x 1 convolution.
+
+The network looks through a field of view that fades out towards the edges of the film, where
+collimation, letters and the table tell the source: what lies there never reaches a convolution.
 """
 
 from __future__ import annotations
@@ -13,14 +16,22 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
+from export.graph import EPSILON, field_of_view
 from screener.errors import UsageError
+
+MIXED_STAGES = (0, 1)
+BETA = 0.1
 
 
 class Network(nn.Module):
-    """Pixels float32 (N, 1, H, W) in [0, 1] -> logits (N, K). Standardises each image itself."""
+    """Pixels float32 (N, 1, H, W) in [0, 1] -> logits (N, K). Standardises each image itself.
 
-    def __init__(self, findings: int) -> None:
+    `mix_style`: the share of a training batch whose features take another film's style.
+    """
+
+    def __init__(self, findings: int, mix_style: float = 0.0) -> None:
         super().__init__()
+        self.mix_style = mix_style
         backbone = resnet50(weights=None)
         backbone.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
         backbone.fc = nn.Linear(2048, findings)
@@ -31,8 +42,10 @@ class Network(nn.Module):
         net = self.backbone
         x = net.maxpool(net.relu(net.bn1(net.conv1(standardise(pixels)))))
         outputs = []
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        for number, stage in enumerate((net.layer1, net.layer2, net.layer3, net.layer4)):
             x = stage(x)
+            if self.training and self.mix_style and number in MIXED_STAGES:
+                x = mix_styles(x, self.mix_style)
             outputs.append(x)
         return outputs
 
@@ -44,10 +57,34 @@ class Network(nn.Module):
 
 
 def standardise(pixels: Tensor) -> Tensor:
-    """Each image to mean 0, deviation 1: brightness and contrast carry no label."""
-    mean = pixels.mean((1, 2, 3), keepdim=True)
-    centred = pixels - mean
-    return centred / (centred.square().mean((1, 2, 3), keepdim=True) + 1e-4).sqrt()
+    """Each image to mean 0, deviation 1 within the field of view, and 0 outside of it.
+
+    Brightness and contrast carry no label, and what lies at the edge decides neither.
+    """
+    rows = torch.from_numpy(field_of_view(pixels.shape[-1])).to(pixels)
+    seen = rows[:, None] * rows
+    share = seen.mean()
+    centred = pixels - (pixels * seen).mean((1, 2, 3), keepdim=True) / share
+    variance = (centred.square() * seen).mean((1, 2, 3), keepdim=True) / share
+    return centred / (variance + EPSILON).sqrt() * seen
+
+
+def mix_styles(x: Tensor, share: float) -> Tensor:
+    """Mix mean and deviation of each channel with another film's (MixStyle, arXiv 2104.02008).
+
+    Args:
+        x: Features (N, C, H, W).
+        share: Of the films that are changed; their labels stay.
+    """
+    n = len(x)
+    weight = torch.distributions.Beta(BETA, BETA).sample((n,))
+    weight = torch.where(torch.rand(n) < share, weight, 1.0).view(-1, 1, 1, 1)
+    weight, order = weight.to(x.device, x.dtype), torch.randperm(n).to(x.device)
+    mean = x.mean((2, 3), keepdim=True).detach()
+    deviation = (x.var((2, 3), keepdim=True) + 1e-6).sqrt().detach()
+    mixed_mean = weight * mean + (1 - weight) * mean[order]
+    mixed_deviation = weight * deviation + (1 - weight) * deviation[order]
+    return (x - mean) / deviation * mixed_deviation + mixed_mean
 
 
 def load_initial_weights(network: Network, source: str) -> None:

@@ -3,7 +3,8 @@
 Low resolution first and 224 pixels last; AdamW with a one-cycle rate a stage; bf16 and
 channels_last; class balance; label smoothing; an exponential average of the weights, which
 validation judges and export takes. Data order and augmentation are drawn from (seed, step), so a
-run that was killed resumes and ends the same, to the bit on the same processor.
+run that was killed resumes and ends the same: to the bit on a processor, but for the order of
+summation on a GPU. There all pixels lie in its memory, and nothing waits for it but validation.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPES", "Recipe", "Stage", "load_network", "train"]
 
-CHECKPOINT_STEPS = 50
+CHECKPOINT_STEPS = {"cpu": 50, "mps": 200, "cuda": 2000}
+"""By device: about a minute of work, so that writing checkpoints takes little of it."""
 
 
 def _to_stderr(line: str) -> None:
@@ -54,7 +56,7 @@ def train(
     recipe: Recipe,
     *,
     device: str = "auto",
-    checkpoint_steps: int = CHECKPOINT_STEPS,
+    checkpoint_steps: int = 0,
     tell: Callable[[str], None] = _to_stderr,
 ) -> Path:
     """Train on `data`, keep everything in `run`, and return the best checkpoint.
@@ -66,7 +68,8 @@ def train(
         run: A folder for checkpoints, log and pixel caches.
         recipe: How to train.
         device: `auto` or torch's name of one; torchrun gives each process its own.
-        checkpoint_steps: What a kill may cost at most; it does not change how the run ends.
+        checkpoint_steps: What a kill may cost at most; 0 for about a minute. It does not change
+            how the run ends.
         tell: Takes a line of progress each step.
 
     Raises:
@@ -95,7 +98,7 @@ def train(
             for name in pixels
         }
         trainer = _Trainer(run, recipe, facts, pixels, labels, place, tell)
-        return trainer.run_all(checkpoint_steps)
+        return trainer.run_all(checkpoint_steps or CHECKPOINT_STEPS[place.device.type])
 
 
 def _read_parts(
@@ -132,7 +135,8 @@ class _Trainer:
         self.pixels, self.labels = pixels, labels
         self.tell = tell if place.first else lambda _: None
         torch.manual_seed(recipe.seed)
-        self.network = Network(1).to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = Network(1, recipe.mix_style)
+        self.network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         load_initial_weights(self.network, recipe.weights)
         if place.world > 1 and place.device.type == "cuda":
             convert = torch.nn.SyncBatchNorm.convert_sync_batchnorm
@@ -146,7 +150,11 @@ class _Trainer:
                 {"params": rest, "weight_decay": 0.0},
             ],
             lr=1e-3,
+            fused=place.device.type == "cuda",
         )
+        torch.backends.cudnn.benchmark = True
+        # Augmentation runs beside the network on CUDA; elsewhere the processor does it as well.
+        self.source = place.device if place.device.type == "cuda" else torch.device("cpu")
         positive = float(labels["train"].mean())
         weight = math.sqrt((1 - positive) / positive) if recipe.balance == "weight" else 1.0
         self.positive_weight = torch.tensor(weight, device=place.device)
@@ -189,6 +197,7 @@ class _Trainer:
         }
         if name == "best.pt":
             content = {key: content[key] for key in ("facts", "weights", "step", "best")}
+            content["weights"] = _half(self.average.state_dict())
         temporary = self.run / f".{name}.tmp"
         torch.save(content, temporary)
         temporary.replace(self.run / name)
@@ -223,30 +232,34 @@ class _Trainer:
         *,
         last: bool,
     ) -> None:
-        images = shrink(torch.from_numpy(self.pixels["train"]), stage.size)
+        images = shrink(torch.from_numpy(self.pixels["train"]).to(self.source), stage.size)
         every = max(1, count // self.recipe.evaluations_per_stage)
         per_step = stage.batch * self.place.world
         started, first = time.monotonic(), self.step
+        loss: Tensor | None = None
         while self.step < begin + count and not (last and self._stale(begin, every)):
             at = self.step - begin
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(at / count, stage.rate)
             order = step_order(len(self.pool), at, per_step, self.recipe.seed + begin)
             chosen = self.pool[order[self.place.rank :: self.place.world]]
-            generator = torch.Generator().manual_seed(
-                (self.recipe.seed << 32) + (self.step << 8) + self.place.rank
-            )
-            batch = augment(images[chosen][:, None].float() / 255, stage.size, generator)
-            loss = self._update(batch, self.labels["train"][chosen])
+            seed = (self.recipe.seed << 32) + (self.step << 8) + self.place.rank
+            generator = torch.Generator(self.source).manual_seed(seed)
+            torch.manual_seed(seed)
+            batch = images[chosen.to(self.source)][:, None].float() / 255
+            batch = augment(batch, stage.size, generator, self.recipe.exchange)
+            earlier, loss = loss, self._update(batch, self.labels["train"][chosen])
             self.step += 1
+            # A GPU is asked for the loss of the step before: that one it has finished.
+            shown = float(loss if earlier is None or self.source.type == "cpu" else earlier)
             rate = (self.step - first) * per_step / (time.monotonic() - started)
             self.tell(
-                f"step {self.step} ({at + 1}/{count} at {stage.size} px) loss {loss:.4f} "
+                f"step {self.step} ({at + 1}/{count} at {stage.size} px) loss {shown:.4f} "
                 f"{rate:.0f} images/s, {clock.left_s(self.step) / 60:.0f} min left"
             )
             validated = (at + 1) % every == 0 or at + 1 == count
             if validated:
-                self._validate(stage, loss, rate, last=last)
+                self._validate(stage, float(loss), rate, last=last)
             if validated or self.step % checkpoint_steps == 0:
                 self._save("last.pt")
 
@@ -256,7 +269,7 @@ class _Trainer:
             return False
         return self.step - self.best["step"] >= self.recipe.patience * every
 
-    def _update(self, batch: Tensor, labels: Tensor) -> float:
+    def _update(self, batch: Tensor, labels: Tensor) -> Tensor:
         device = self.place.device
         batch = batch.to(device).contiguous(memory_format=torch.channels_last)
         labels = labels.to(device)
@@ -274,15 +287,21 @@ class _Trainer:
         # A short memory at first, or the random start would linger in the average.
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            pairs = zip(
-                self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+            pairs = list(
+                zip(
+                    self.average.state_dict().values(),
+                    self.network.state_dict().values(),
+                    strict=True,
+                )
             )
-            for kept, new in pairs:
-                if kept.dtype.is_floating_point:
-                    kept.lerp_(new, 1 - decay)
-                else:
-                    kept.copy_(new)
-        return float(loss.detach())
+            kept, new = (
+                [pair[side] for pair in pairs if pair[0].dtype.is_floating_point] for side in (0, 1)
+            )
+            torch._foreach_lerp_(kept, new, 1 - decay)
+            for counted, count in pairs:
+                if not counted.dtype.is_floating_point:
+                    counted.copy_(count)
+        return loss.detach()
 
     def _validate(self, stage: Stage, loss: float, rate: float, *, last: bool) -> None:
         auc = 0.0
@@ -300,9 +319,14 @@ class _Trainer:
             self.log.add(self.step, stage.size, loss, auc, rate)
 
 
+def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as `export` rounds them anyway: half the file."""
+    return {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
+
+
 def _decisive(facts: dict[str, Any]) -> dict[str, Any]:
     """What must agree for a run to go on; options that it did not know yet are as they were."""
-    defaults = json.loads(json.dumps(asdict(Recipe(()))))
+    defaults = json.loads(json.dumps(asdict(Recipe((), exchange=0.0, mix_style=0.0))))
     return {
         "recipe": defaults | facts["recipe"],
         "data": facts["data_sha256"],

@@ -41,9 +41,12 @@ def train(
         str, typer.Option(metavar="scratch|imagenet|FILE", help="Where the network starts from.")
     ] = "scratch",
     recipe: Annotated[
-        Optional[Literal["scratch", "fine-tune", "smoke"]],  # noqa: UP045
+        Optional[Literal["scratch", "scratch-gpu", "fine-tune", "smoke"]],  # noqa: UP045
         typer.Option(help="Stages and rates; fine-tune where --weights brings some."),
     ] = None,
+    length: Annotated[
+        float, typer.Option(metavar="X", min=0.01, help="Times the passes of every stage.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the split, the order and the augmentation.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -56,13 +59,14 @@ def train(
     Example: screener train covid-radiography --out runs/1 --weights imagenet
     """
     require_extra("train", "torch", "torchvision", "sklearn")
-    from export.recipe import RECIPES, Recipe
+    from dataclasses import replace
+
+    from export.recipe import RECIPES
     from export.train import train as run_training
 
     name = recipe or ("scratch" if weights == "scratch" else "fine-tune")
-    checkpoint = run_training(
-        data, out, Recipe(RECIPES[name], weights=weights, seed=seed), device=device
-    )
+    chosen = replace(RECIPES[name].lengthened(length), weights=weights, seed=seed)
+    checkpoint = run_training(data, out, chosen, device=device)
     tell(f"checkpoint {checkpoint}")
 
 

@@ -262,8 +262,8 @@ def test_place_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_recipes_end_at_the_size_of_the_model() -> None:
-    for name, stages in RECIPES.items():
-        sizes = [stage.size for stage in stages]
+    for name, recipe in RECIPES.items():
+        sizes = [stage.size for stage in recipe.stages]
         assert sizes == sorted(sizes)
         assert sizes[-1] == 224 or name == "smoke"
 
