@@ -25,6 +25,7 @@ from export.novelty import (
     add_features,
     add_novelty,
     fit_novelty,
+    vary_style,
 )
 from screener import __version__
 from screener.bundle import graph_sha256, set_card
@@ -107,11 +108,11 @@ def read_films(
         UsageError: an image cannot be read, or a kind holds none.
     """
     train = parts["train"]
-    step = max(1, len(train) // STATISTICS_FILMS)
+    step = max(1, 2 * len(train) // STATISTICS_FILMS)
     calibration, validation = list(parts["calibration"]), list(parts["validation"])
-    films = _read(validation)
+    films, statistics = _read(validation), _read(train[::step])
     return Films(
-        statistics=_read(train[::step]),
+        statistics=np.concatenate([statistics, vary_style(statistics)]),
         calibration=_read(calibration),
         calibration_images=calibration,
         validation=films,
@@ -181,9 +182,9 @@ def make_bundle(
         {name: outputs[part][value] for name, value in names.items()}
         for part in ("train", "calibration")
     )
-    novelty = fit_novelty(train, held_back)
-    accepted = novelty.novelty(held_back) <= 1
     positive = np.array([image.positive for image in films.calibration_images])
+    novelty = fit_novelty(train, held_back, positive)
+    accepted = novelty.novelty(held_back) <= 1
     a, c = fit_platt(outputs["calibration"]["logit"][accepted, 0], positive[accepted])
     calibration = Calibration(a, plain.b, c)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from screener.errors import UsageError
 
@@ -34,6 +35,7 @@ COMPONENTS: dict[str, int] = {GRID_DEPTH: 16, "layer2": 64, "layer3": 64, "layer
 LEAST_FILMS = 16
 FEATURES = {GRID_DEPTH: GRID * GRID, "layer2": 512, "layer3": 1024, "layer4": 2048}
 TARGET_REJECTED = 0.01
+MOST_CROP = 0.08
 METHOD = "Mahalanobis distances in principal components of image grid and pooled stages, summed"
 
 
@@ -70,14 +72,21 @@ class NoveltyModel:
 
 
 def fit_novelty(
-    train: Features, held_back: Features, target_rejected: float = TARGET_REJECTED
+    train: Features,
+    held_back: Features,
+    positive: NDArray[np.bool_],
+    target_rejected: float = TARGET_REJECTED,
 ) -> NoveltyModel:
     """Fit the statistics on one set of valid films and the limit on another.
+
+    Severe disease is novel too: the limit is the higher of the two classes' own, so that neither is
+    turned away more often than the other by more than chance.
 
     Args:
         train: For each depth the features (n, D) of films that the network was trained on.
         held_back: The same of films that it was not: their tail decides weights and limit.
-        target_rejected: The share of `held_back` beyond the limit.
+        positive: The labels of `held_back`.
+        target_rejected: The share of each class of `held_back` beyond the limit, at most.
 
     Raises:
         UsageError: fewer than 16 films to fit on.
@@ -88,8 +97,38 @@ def fit_novelty(
     # Each depth counts in units of its own tail, or the one with the longest would drown the rest.
     weights = [1 / float(np.quantile(distance, tail)) for distance in distances]
     total = np.sum([w * d for w, d in zip(weights, distances, strict=True)], axis=0)
-    limit = float(np.quantile(total, tail, method="higher"))
+    limit = max(
+        float(np.quantile(total[positive == label], tail, method="higher"))
+        for label in np.unique(positive)
+    )
     return NoveltyModel(depths, tuple(weight / limit for weight in weights))
+
+
+def vary_style(films: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The films as another device could have given them: tone, range and crop at random.
+
+    The statistics are fitted on films and varied films alike, or a hospital's own tones would be
+    novel, whatever they show.
+
+    Args:
+        films: uint8 (n, 224, 224).
+
+    Returns:
+        uint8 (n, 224, 224), the same every time.
+    """
+    random = np.random.default_rng(3)
+    varied = np.empty_like(films)
+    for number, film in enumerate(films):
+        side = len(film)
+        left, top = random.uniform(0, MOST_CROP * side, 2)
+        right, bottom = side - random.uniform(0, MOST_CROP * side, 2)
+        image = Image.fromarray(film).resize(
+            (side, side), Image.Resampling.BILINEAR, (left, top, right, bottom)
+        )
+        low, high = random.uniform(0, 0.08), 1 - random.uniform(0, 0.08)
+        tones = np.clip((np.asarray(image) / 255 - low) / (high - low), 0, 1)
+        varied[number] = np.rint(255 * tones ** np.exp(random.uniform(-0.4, 0.4)))
+    return varied
 
 
 def fit_depth(name: str, features: NDArray[np.float32], components: int) -> Depth:
