@@ -9,6 +9,7 @@ import csv
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from screener.scan import scan
 from screener.settings import Settings
@@ -24,7 +25,9 @@ DIFFERENT = frozenset({"run_id", "screened_at", "decode_ms", "decoder", "softwar
 
 def report(out: Path, model: Path | None) -> None:
     """Scan the sample studies as the demo does."""
-    scan([STUDIES], out, Settings(model=model, settle=0, device="cpu"))
+    precision: Literal["auto", "float"] = "auto" if model else "float"
+    settings = Settings(model=model, settle=0, device="cpu", precision=precision)
+    scan([STUDIES], out, settings)
 
 
 def rows(table: Path) -> list[dict[str, str]]:
