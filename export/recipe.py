@@ -37,7 +37,7 @@ class Recipe:
     evaluations_per_stage: int = 2
     balance: Literal["weight", "upsample", "none"] = "weight"
     patience: int = 0
-    exchange: float = 0.3
+    exchange: float = 0.1
     mix_style: float = 0.3
 
     def lengthened(self, factor: float) -> Recipe:
@@ -54,7 +54,7 @@ RECIPES: dict[str, Recipe] = {
         evaluations_per_stage=5,
     ),
     "fine-tune": Recipe((Stage(128, 3, 3e-4, 32), Stage(224, 5, 1e-4, 32))),
-    "smoke": Recipe((Stage(32, 1, 1e-3, 8), Stage(64, 1, 5e-4, 8))),
+    "smoke": Recipe((Stage(32, 1, 1e-3, 8), Stage(64, 1, 5e-4, 8)), exchange=0.0, mix_style=0.0),
 }
 """By name: from nothing on a small machine or on a GPU, from given weights, and a mere trial."""
 
