@@ -445,7 +445,10 @@ def test_a_state_of_the_first_version_is_brought_up_to_date(
 ) -> None:
     out = nights.scanned(studies, tmp_path / "out")
     with sqlite3.connect(out / "state.sqlite") as db:
-        db.executescript("DROP TABLE told; DROP TABLE deliveries; PRAGMA user_version = 1;")
+        db.executescript(
+            "DROP TRIGGER study_forgotten; DROP TABLE told; DROP TABLE deliveries;"
+            " PRAGMA user_version = 1;"
+        )
     db.close()
     nights.scanned(studies, out, priority={Triage.FLAGGED: "STAT"})
     assert sent(publish(out, both(web, dimse)))["sr", "dicomweb"] == 7
