@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +15,9 @@ from tests.faults.nights import (
     command,
     environment,
     make_scene,
-    one_pool,
 )
 
-pytestmark = needs_strace
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_pool() -> Iterator[None]:
-    before = os.umask(0o077)
-    with one_pool():
-        yield
-    os.umask(before)
+pytestmark = [needs_strace, pytest.mark.usefixtures("private_pool")]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["second night", "very first night"])

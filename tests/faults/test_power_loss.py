@@ -21,20 +21,11 @@ from tests.faults.nights import (
     check_between,
     make_scene,
     normal,
-    one_pool,
     told_as_new,
 )
 from tests.faults.powerloss import LOSSES, Call, Disk, Tree, lay_out, record
 
-pytestmark = needs_strace
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_pool() -> Iterator[None]:
-    before = os.umask(0o077)
-    with one_pool():
-        yield
-    os.umask(before)
+pytestmark = [needs_strace, pytest.mark.usefixtures("private_pool")]
 
 
 @pytest.fixture(scope="module")

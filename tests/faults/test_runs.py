@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
@@ -27,21 +27,13 @@ from tests.faults.nights import (
     environment,
     make_scene,
     normal,
-    one_pool,
     run,
     screen,
     told_as_new,
 )
 
+pytestmark = pytest.mark.usefixtures("private_pool")
 Started = subprocess.Popen[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_pool() -> Iterator[None]:
-    before = os.umask(0o077)
-    with one_pool():
-        yield
-    os.umask(before)
 
 
 @pytest.fixture(scope="module")
