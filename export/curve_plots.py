@@ -103,19 +103,36 @@ def _draw_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
         sensitivity, specificity = point["sensitivity"], point["specificity"]
         if not sensitivity or not specificity:
             continue
-        axes.errorbar(
-            1 - specificity["value"],
-            sensitivity["value"],
-            xerr=arms(specificity, mirrored=True),
-            yerr=arms(sensitivity),
-            fmt=marker,
-            color="black",
-            markersize=6,
-            markerfacecolor="white",
-            elinewidth=0.9,
-            label=f"{shorten(point['name'])} ({point['threshold']:.4f})",
-            zorder=4,
+        _mark_point(
+            axes,
+            point,
+            marker,
+            (1 - specificity["value"], arms(specificity, mirrored=True)),
+            (sensitivity["value"], arms(sensitivity)),
         )
+
+
+def _mark_point(
+    axes: Axes,
+    point: Mapping[str, Any],
+    marker: str,
+    x: tuple[float, NDArray[np.float64]],
+    y: tuple[float, NDArray[np.float64]],
+) -> None:
+    """An operating point at the values of `x` and `y`, each with the arms of its interval."""
+    axes.errorbar(
+        x[0],
+        y[0],
+        xerr=x[1],
+        yerr=y[1],
+        fmt=marker,
+        color="black",
+        markersize=6,
+        markerfacecolor="white",
+        elinewidth=0.9,
+        label=f"{shorten(point['name'])} ({point['threshold']:.4f})",
+        zorder=4,
+    )
 
 
 def draw_precision(measured: Measured, found: Mapping[str, Any]) -> Figure:
@@ -144,18 +161,12 @@ def draw_precision(measured: Measured, found: Mapping[str, Any]) -> Figure:
     for point, marker in zip(found["operating_points"], MARKERS * 9, strict=False):
         value = point["positive_predictive_value"]
         if value and point["sensitivity"]:
-            axes.errorbar(
-                point["sensitivity"]["value"],
-                value["value"],
-                xerr=arms(point["sensitivity"]),
-                yerr=arms(value),
-                fmt=marker,
-                color="black",
-                markersize=6,
-                markerfacecolor="white",
-                elinewidth=0.9,
-                label=f"{shorten(point['name'])} ({point['threshold']:.4f})",
-                zorder=4,
+            _mark_point(
+                axes,
+                point,
+                marker,
+                (point["sensitivity"]["value"], arms(point["sensitivity"])),
+                (value["value"], arms(value)),
             )
     label(axes, "Precision and sensitivity", "sensitivity", "positive predictive value")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))

@@ -40,14 +40,12 @@ from export.metrics import auc_delong
 from screener.bundle import load_bundle
 from screener.errors import RunError, UsageError
 from screener.model_card import Acceptance, ModelCard
-from screener.verify import LARGEST
+from screener.verify import LARGEST, LARGEST_AUC_FALL, LARGEST_CHANGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-LARGEST_AUC_FALL = 0.001
-LARGEST_CHANGE = 0.005
 CALIBRATION_FILMS = 256
 
 

@@ -25,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name
 from torch import Tensor
 
 from export.augment import augment
+from export.average import follow, in_halves
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.devices import Place, find_place, has_bf16
 from export.network import Network, load_initial_weights
@@ -197,7 +198,7 @@ class _Trainer:
         }
         if name == "best.pt":
             content = {key: content[key] for key in ("facts", "weights", "step", "best")}
-            content["weights"] = _half(self.average.state_dict())
+            content["weights"] = in_halves(self.average)
         temporary = self.run / f".{name}.tmp"
         torch.save(content, temporary)
         temporary.replace(self.run / name)
@@ -286,21 +287,7 @@ class _Trainer:
         self.optimizer.step()
         # A short memory at first, or the random start would linger in the average.
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = list(
-                zip(
-                    self.average.state_dict().values(),
-                    self.network.state_dict().values(),
-                    strict=True,
-                )
-            )
-            kept, new = (
-                [pair[side] for pair in pairs if pair[0].dtype.is_floating_point] for side in (0, 1)
-            )
-            torch._foreach_lerp_(kept, new, 1 - decay)
-            for counted, count in pairs:
-                if not counted.dtype.is_floating_point:
-                    counted.copy_(count)
+        follow(self.average, self.network, decay)
         return loss.detach()
 
     def _validate(self, stage: Stage, loss: float, rate: float, *, last: bool) -> None:
@@ -317,11 +304,6 @@ class _Trainer:
         self.tell(f"step {self.step}: validation AUC {auc:.4f} at {stage.size} px")
         if self.log is not None:
             self.log.add(self.step, stage.size, loss, auc, rate)
-
-
-def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as `export` rounds them anyway: half the file."""
-    return {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
 
 
 def _decisive(facts: dict[str, Any]) -> dict[str, Any]:
