@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
@@ -29,6 +28,7 @@ from export.waiting import Site
 from screener import __version__
 from screener.classifier import Device
 from screener.domain import Outcome, Rejection
+from screener.durable import private_files
 from screener.errors import UsageError
 
 SCHEMA_VERSION = 1
@@ -48,6 +48,8 @@ class Part:
     sources_trained_on: Counter[str] | None
 
 
+# Films and the names of their files lie in the folder: for no one but the account that measures.
+@private_files()
 def evaluate(
     model: Path | None,
     data: Path,
@@ -88,8 +90,6 @@ def evaluate(
     part = choose_part(images, opened.facts, split)
     _check_columns(part.images, group_by or ())
     tell(f"measuring {len(part.images)} images: {part.reason}")
-    # Films and the names of their files lie in there: for no one but the account that measures.
-    os.umask(0o077)
     _make_folder(out)
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
     columns = columns_with_subgroups(measured.images) if group_by is None else group_by

@@ -39,6 +39,19 @@ class Access:
 PRIVATE = Access()
 
 
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is made meanwhile is for this account alone; the caller's umask comes back after.
+
+    A decorator, too. Who calls from a longer program goes on making files as before.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def access_for(mode: int, group: str) -> Access:
     """The access that a site's mode and group name mean; an empty name is no group.
 

@@ -17,6 +17,7 @@ from screener.discovery import normalise
 from screener.domain import (
     OperatingPoint,
 )
+from screener.durable import private_files
 from screener.errors import (
     NothingToScreenError,
     RunError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 from screener.night import Night, Progress, RunSummary, Stop
 
 
+@private_files()
 def scan(
     paths: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
@@ -69,7 +71,6 @@ def scan(
     state = Path(os.path.abspath(settings.state)) if settings.state else folder / "state.sqlite"
     from screener.reporting import finish_interrupted, publish, site_layout
 
-    os.umask(0o077)
     site_layout(settings.report)
     choice = choose_bundle(settings, kept_setting(state, KEPT))
     bundle = choice.bundle

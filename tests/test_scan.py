@@ -474,3 +474,16 @@ def test_broken_state_is_told(studies: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "state.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(RunError, match="cannot be opened"):
         run(studies, tmp_path / "out")
+
+
+def test_the_caller_keeps_its_umask(tmp_path: Path) -> None:
+    save(dataset(draw(1), 1), tmp_path / "studies" / "a")
+    before = os.umask(0o022)
+    try:
+        scan([tmp_path / "studies"], tmp_path / "out", Settings(model=TINY))
+        with pytest.raises(NothingToScreenError):
+            scan([tmp_path / "nothing"], tmp_path / "other", Settings(model=TINY))
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out" / "triage.csv").stat().st_mode & 0o777 == 0o600

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
 from screener.lock import run_lock
@@ -67,6 +68,7 @@ class PublishSummary:
     elapsed_s: float
 
 
+@private_files()
 def publish(
     out: str | os.PathLike[str],
     settings: Settings,
@@ -92,7 +94,6 @@ def publish(
         raise UsageError(
             f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
         )
-    os.umask(0o077)
     stop = stop or Stop()
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, path))
