@@ -17,7 +17,7 @@ from screener.pacs.doors import DicomWeb
 from screener.pacs.extra import require_extra
 from screener.pacs.publish import publish
 from screener.pacs.site import Publish
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from tests.pacs.servers import free_port, need, running
 

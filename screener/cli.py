@@ -183,8 +183,8 @@ def scan(
     from screener.settings import load_settings
 
     settings = load_settings(config, given)
-    from screener.night import Stop
-    from screener.scan import scan as run_scan
+    from screener.screening import scan as run_scan
+    from screener.summary import Stop
 
     stop = Stop()
 

@@ -61,8 +61,8 @@ def publish(
     from screener.pacs.extra import require_extra
 
     require_extra()
-    from screener.night import Stop
     from screener.pacs.publish import publish as run_publish
+    from screener.summary import Stop
 
     stop = Stop()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from screener.errors import ScreenerError
-    from screener.night import Progress, RunSummary
+    from screener.summary import Progress, RunSummary
 
 PLAIN_EVERY_S = 60.0
 BAR_EVERY_S = 0.1

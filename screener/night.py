@@ -30,16 +30,14 @@ from screener.domain import (
     Rejection,
     Unchanged,
 )
-from screener.errors import (
-    InterruptedRunError,
-    NothingToScreenError,
-)
+from screener.errors import NothingToScreenError
 from screener.examine import ExamineSettings
 from screener.file_systems import FileSystems
 from screener.ledger import ImageRecord, Ledger
 from screener.preprocess import PREPROCESSING
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings
+from screener.summary import Progress, Stop
 from screener.workers import Task, WorkerPool
 
 if TYPE_CHECKING:
@@ -51,51 +49,6 @@ CHUNK = 400
 COMMIT_EVERY_S = 5.0
 REHASH_SHARE = 30
 PREPROCESSING_VERSION = int(PREPROCESSING["version"])
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a scan is: paths found, paths finished, and whether the walk has ended."""
-
-    found: int
-    done: int
-    walked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What a scan says when it ends. `exit_code` is the contract's."""
-
-    run_id: str
-    out: Path
-    exit_code: int
-    outcomes: dict[str, dict[str, int]]
-    triage: dict[str, int]
-    new_studies: int
-    provider: str
-    model: str
-    operating_point: str
-    elapsed_s: float
-    examined: int
-    new_failures: int
-    notices: tuple[str, ...] = ()
-
-    @property
-    def paths(self) -> int:
-        """The number of paths seen."""
-        return sum(sum(codes.values()) for codes in self.outcomes.values())
-
-
-@dataclass(slots=True)
-class Stop:
-    """Set by a signal handler; the scan looks at it between two steps."""
-
-    signal_number: int = 0
-
-    def check(self) -> None:
-        """Raise InterruptedRunError where a signal came."""
-        if self.signal_number:
-            raise InterruptedRunError(self.signal_number)
 
 
 @dataclass(slots=True)
@@ -168,6 +121,7 @@ class Night:
         for task, result in pool.run(self._tasks(out)):
             self._receive(task, result)
         self._flush()
+        self._tick()
         self._require_enough()
         for task, result in pool.run(self._recheck()):
             self._receive(task, result)

@@ -25,9 +25,10 @@ from screener.report.rows import image_row, triage_row
 from screener.report.store import ReportStore
 from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
 from screener.report.verdicts import Report, verdicts
+from screener.summary import RunSummary
 
 if TYPE_CHECKING:
-    from screener.night import Night, RunSummary
+    from screener.night import Night
 
 __all__ = ["finish_interrupted", "publish"]
 
@@ -40,7 +41,7 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     Raises:
         RunError: the counts do not add up (a bug), or the disk failed; the last report is intact.
     """
-    from screener.night import RunSummary
+    from screener.summary import RunSummary
 
     store = ReportStore(night.ledger)
     report = _report(night)

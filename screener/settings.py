@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import grp
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,7 +211,7 @@ class Settings:
 
 
 def load_settings(
-    config: Path | None = None, overrides: Mapping[str, object] | None = None
+    config: str | os.PathLike[str] | None = None, overrides: Mapping[str, object] | None = None
 ) -> Settings:
     """Read the site file, and put what the command line says over it.
 
@@ -222,7 +223,7 @@ def load_settings(
         UsageError: with the bad key or value and the nearest right one.
     """
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    settings = Settings() if config is None else _from_site(config)
+    settings = Settings() if config is None else _from_site(Path(config))
     if "threshold" in given and "operating_point" not in given:
         settings = dataclasses.replace(settings, operating_point="")
     if "operating_point" in given and "threshold" not in given:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,7 @@ ONLY_IN = {
         "screener.report.rows",
         "screener.report.sameness",
         "screener.report.verdicts",
-        "screener.scan",
+        "screener.screening",
         "screener.explain",
         "screener.pacs.queue",
     ),

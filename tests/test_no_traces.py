@@ -59,7 +59,7 @@ def test_no_socket_to_a_network_is_made(tmp_path: Path) -> None:
     assert not re.findall(r"\b(?:connect|bind|listen|sendto)\(\d+, \{", text)
 
 
-@pytest.mark.parametrize("module", ["screener.examine", "screener.scan"])
+@pytest.mark.parametrize("module", ["screener.examine", "screener.screening"])
 def test_no_network_library_is_loaded(module: str) -> None:
     # The extra pacs brings requests, and pydicom would load it for a download that nobody wants.
     pytest.importorskip("requests")

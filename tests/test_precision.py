@@ -14,7 +14,7 @@ from screener import precision
 from screener.bundle import load_bundle, with_card
 from screener.errors import UsageError
 from screener.precision import choose_bundle, int8_unit, resolve_precision
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from tests.films import TINY, dataset, draw, save
 

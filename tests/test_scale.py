@@ -19,7 +19,7 @@ from tests.films import TINY, dataset, draw, save
 
 MEASURE = """
 import resource, sys
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from pathlib import Path
 scan([sys.argv[1]], sys.argv[2], Settings(model=Path(sys.argv[3])))

@@ -23,8 +23,9 @@ from screener.errors import (
 )
 from screener.ledger import Ledger
 from screener.lock import run_lock
-from screener.scan import RunSummary, Stop, scan
+from screener.screening import scan
 from screener.settings import Settings
+from screener.summary import RunSummary, Stop
 from tests.films import TINY, dataset, draw, night, save, save_png
 
 OLD = 1_700_000_000

@@ -19,7 +19,6 @@ from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
 from screener.lock import run_lock
-from screener.night import Stop
 from screener.pacs.answer import Answer, Reply
 from screener.pacs.dicomweb import WebStore
 from screener.pacs.dimse import DimseStore
@@ -31,6 +30,7 @@ from screener.pacs.queue import Queue
 from screener.pacs.sending import Store, send
 from screener.reporting import site_layout
 from screener.settings import Settings
+from screener.summary import Stop
 
 NETWORK = ("dicomweb", "dimse")
 _LOST_IN_A_ROW = 3

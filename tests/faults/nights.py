@@ -24,10 +24,10 @@ from typing import Any
 import pytest
 
 from screener.examine import ExamineSettings
-from screener.night import RunSummary
 from screener.publication import verify_published
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
+from screener.summary import RunSummary
 from screener.workers import WorkerPool
 from tests.films import TINY, dataset, draw, save, save_png
 
@@ -158,7 +158,7 @@ def one_pool() -> Iterator[None]:
             pool._settings = settings
             yield pool
 
-        patch.setattr("screener.scan.WorkerPool", shared)
+        patch.setattr("screener.screening.WorkerPool", shared)
         yield
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from screener.domain import REASONS, Limits, Outcome, ReasonCode
-from screener.scan import RunSummary, scan
+from screener.screening import scan
 from screener.settings import Settings
+from screener.summary import RunSummary
 from screener.workers import WorkerPool
 from tests.faults.hostile_text import CASES, FORMULA, SCRIPT, TEXT_KEYWORDS, WORDS
 from tests.films import TINY
@@ -59,7 +60,7 @@ def night(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
     before = os.umask(0o022)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "screener.scan.WorkerPool", partial(WorkerPool, entry="tests.faults.entry:examine")
+            "screener.screening.WorkerPool", partial(WorkerPool, entry="tests.faults.entry:examine")
         )
         summary = scan([folder], out, settings)
     os.umask(before)

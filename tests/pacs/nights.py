@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from tests.films import TINY, dataset, draw, save, save_png
 

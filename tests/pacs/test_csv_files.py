@@ -18,7 +18,7 @@ from screener.pacs.csv_files import place
 from screener.pacs.publish import publish
 from screener.pacs.site import CsvDoor
 from screener.report.tables import TableLayout
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import load_settings
 from tests.golden import STUDIES
 from tests.pacs import nights

@@ -21,12 +21,12 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 
 from screener.errors import InterruptedRunError
-from screener.night import Stop
 from screener.pacs.doors import Dimse, Retry
 from screener.pacs.publish import Delivered, publish
 from screener.pacs.site import Publish
 from screener.pacs.structured_report import SOP_CLASSES
 from screener.settings import Settings
+from screener.summary import Stop
 from tests.films import save
 from tests.pacs import nights
 from tests.pacs.conftest import web_door

@@ -35,12 +35,13 @@ from screener.workers import WorkerPool
 if TYPE_CHECKING:
     from screener.bundle import Bundle
 
-from screener.night import Night, Progress, RunSummary, Stop
+from screener.night import Night
+from screener.summary import Progress, RunSummary, Stop
 
 
 @private_files()
 def scan(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     settings: Settings | None = None,
     *,
@@ -49,6 +50,17 @@ def scan(
     command: Sequence[str] = (),
 ) -> RunSummary:
     """Screen every radiograph under `paths` and write the report into `out`.
+
+    The same as the command `screener scan`, which calls it. Afterwards the report is in `out`, and
+    what came of it in the summary; a file that fails is a row of the report, no exception.
+
+    Args:
+        paths: Folders and files, any depth and name; one of them, or several.
+        out: The folder of the report and of the state; made where it is missing.
+        settings: Every option of the command and the site file; `load_settings` reads one.
+        progress: Called after each step, in this thread, with how far the scan is.
+        stop: Set its `signal_number` from a signal handler or another thread to end the scan.
+        command: What the user typed, for `run.json`.
 
     Raises:
         UsageError: wrong settings or model.
@@ -175,7 +187,10 @@ def operating_points(bundle: Bundle, settings: Settings) -> tuple[OperatingPoint
     return tuple(chosen)
 
 
-def _roots(paths: Sequence[str | os.PathLike[str]], settings: Settings) -> list[bytes]:
+def _roots(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], settings: Settings
+) -> list[bytes]:
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     roots = sorted({normalise(os.fsencode(path)) for path in paths})
     sentinel = os.fsencode(settings.sentinel)
     required = [os.path.join(root, sentinel) for root in roots] if sentinel else []
