@@ -20,7 +20,7 @@ from screener.decoding import JPEG_LIBRARY, LIBRARY_ERRORS, StoredPixels, with_v
 from screener.domain import FileKind, Instance, Limits, ReasonCode, Warn
 from screener.errors import FileRejected
 from screener.frame_decoders import decode_jpeg, decode_jpeg_any, levels_to_drop
-from screener.png import read_png
+from screener.png import apply_colours, read_png
 from screener.preprocess import Display
 from screener.stored_values import ybr_to_rgb
 
@@ -172,6 +172,7 @@ def _decode_png(content: memoryview, limits: Limits) -> _Decoded:
     samples = np.asarray(imagecodecs.png_decode(png.essential))
     if samples.shape[:2] != (png.rows, png.columns):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")
+    samples = apply_colours(samples, png)
     return _Decoded(samples, with_version("imagecodecs/libpng"), _exif_orientation(png.exif))
 
 
