@@ -1,8 +1,8 @@
 """PNG structure: what a file claims, and whether all of it is there, before any decoder.
 
-On the way from `screener.discovery` to `screener.raster`. The decoder gets size and pixels, no
-more: text, profiles and private chunks can neither mislead nor explode, and palette and transparency
-are applied here, because libpng up to 1.6.56 can be made to use freed memory with them
+On the way from `screener.discovery` to `screener.raster`. The decoder gets size and pixels alone:
+text, profiles and private chunks can neither mislead nor explode. Palette and transparency are
+applied here, because libpng up to 1.6.56 can be made to use freed memory with them
 (CVE-2026-33416, CVE-2026-34757).
 """
 
