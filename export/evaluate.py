@@ -27,9 +27,10 @@ from export.subgroups import columns_with_subgroups
 from export.waiting import Site
 from screener import __version__
 from screener.classifier import Device
-from screener.domain import Outcome, Rejection
+from screener.domain import Rejection
 from screener.durable import private_files
 from screener.errors import UsageError
+from screener.outcomes import Outcome
 
 SCHEMA_VERSION = 1
 SOURCE_COLUMN, HEADER_SOURCE = "source", "dicom_institution_name"

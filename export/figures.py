@@ -14,7 +14,8 @@ from export.calibration import Sample, join_studies
 from export.metrics import NEVER, Confusion
 from export.subgroups import subgroups
 from export.waiting import Site, flags, waiting
-from screener.domain import OperatingPoint, ReasonCode
+from screener.domain import OperatingPoint
+from screener.outcomes import ReasonCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,8 +17,9 @@ from export.audit import VARIANTS
 from export.calibration import make_sample
 from export.figures import Measured
 from export.pixels import header_columns, read_examined
-from screener.domain import ReasonCode, Rejection
+from screener.domain import Rejection
 from screener.errors import RunError, UsageError
+from screener.outcomes import ReasonCode
 from screener.preprocess import SIZE
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 
 _EXIF = b"Exif\x00\x00"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"

@@ -22,10 +22,11 @@ from PIL import features
 
 from screener import frame_decoders as frames
 from screener.decoder_samples import SAMPLES, sample_values
-from screener.domain import Limits, PixelDescription, ReasonCode
+from screener.domain import Limits, PixelDescription
 from screener.errors import FileRejected
 from screener.frame_decoders import Decoded
 from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG, decode_jpeg2000
+from screener.outcomes import ReasonCode
 from screener.stored_values import cells_to_values, check_description, ybr_to_rgb
 
 if TYPE_CHECKING:

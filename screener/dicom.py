@@ -16,18 +16,10 @@ from typing import TYPE_CHECKING
 from screener.body_part import BodyPart
 from screener.dicom_header import PixelElement, read_header
 from screener.dicom_tags import Tag
-from screener.domain import (
-    OWN_MANUFACTURER,
-    FileKind,
-    Instance,
-    Limits,
-    ReasonCode,
-    Rejection,
-    View,
-    Warn,
-)
+from screener.domain import OWN_MANUFACTURER, FileKind, Instance, Limits, Rejection, View
 from screener.eligibility import FILM_SOP_CLASSES, body_part_of
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from screener.views import ViewEvidence, judge_view
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from screener.dicom_tags import Tag
-from screener.domain import ReasonCode, Warn
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from screener.preprocess import Display, Lut, Window
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from screener.dicom_text import (
     decode_text,
     read_character_sets,
 )
-from screener.domain import Warn
+from screener.outcomes import Warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

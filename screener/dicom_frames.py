@@ -13,8 +13,8 @@ import numpy as np
 
 from screener.dicom_header import EXPLICIT_BIG_ENDIAN, NATIVE, UNDEFINED
 from screener.dicom_tags import Tag
-from screener.domain import ReasonCode, Warn
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

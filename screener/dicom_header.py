@@ -21,7 +21,8 @@ from screener.dicom_library import (
     RawDataElement,
     data_element_generator,
 )
-from screener.domain import Limits, ReasonCode, Rejection, Warn
+from screener.domain import Limits, Rejection
+from screener.outcomes import ReasonCode, Warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

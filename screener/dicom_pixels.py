@@ -14,8 +14,9 @@ from screener.decoding import StoredPixels, decode_frame
 from screener.dicom_display import read_display, read_lut
 from screener.dicom_frames import check_described, read_frame
 from screener.dicom_tags import Tag
-from screener.domain import Limits, PixelDescription, ReasonCode, Warn
+from screener.domain import Limits, PixelDescription
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from screener.preprocess import Display, apply_lut
 
 if TYPE_CHECKING:

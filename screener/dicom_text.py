@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from screener.dicom_library import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
-from screener.domain import Warn
+from screener.outcomes import Warn
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -14,7 +14,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from screener.domain import FileKind, ReasonCode, Rejection
+from screener.domain import FileKind, Rejection
+from screener.outcomes import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

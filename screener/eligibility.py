@@ -7,7 +7,8 @@ however broken its pixels are: nobody needs to mend an MR that this program woul
 from __future__ import annotations
 
 from screener.body_part import BodyPart, join_body_parts, judge_body_part
-from screener.domain import FileKind, Instance, ReasonCode, Rejection, View
+from screener.domain import FileKind, Instance, Rejection, View
+from screener.outcomes import ReasonCode
 
 CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
 DX_IMAGE = "1.2.840.10008.5.1.4.1.1.1.1"

@@ -12,7 +12,8 @@ FileRejected                 ends the way of one file; the one boundary makes it
 
 from __future__ import annotations
 
-from screener.domain import ReasonCode, Rejection
+from screener.domain import Rejection
+from screener.outcomes import ReasonCode
 
 
 class ScreenerError(Exception):

@@ -26,15 +26,13 @@ from screener.domain import (
     FileStamp,
     Instance,
     Limits,
-    Outcome,
     Radiograph,
-    ReasonCode,
     Rejection,
     Unchanged,
-    Warn,
 )
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
+from screener.outcomes import Outcome, ReasonCode, Warn
 from screener.preprocess import preprocess
 from screener.raster import read_raster
 

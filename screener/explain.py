@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from screener import __version__
-from screener.domain import REASONS, WARNINGS, ReasonCode, Warn
 from screener.errors import UsageError
 from screener.ledger import Ledger
+from screener.outcomes import REASONS, WARNINGS, ReasonCode, Warn
 from screener.report.rows import shown_path
 from screener.report.store import ReportStore
 from screener.report.verdicts import Report, verdicts

@@ -151,7 +151,8 @@ def _packed(result: Any) -> bytes:
     try:
         return pack_result(result, final=True)
     except MemoryError:
-        from screener.domain import ReasonCode, Rejection
+        from screener.domain import Rejection
+        from screener.outcomes import ReasonCode
 
         failed = Examined(None, "", None, Rejection(ReasonCode.OUT_OF_MEMORY))
         return pack_result(failed, final=True)

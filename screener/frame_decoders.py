@@ -21,8 +21,9 @@ from screener.codestream import (
     to_end_marker,
     without_application_data,
 )
-from screener.domain import PixelDescription, ReasonCode
+from screener.domain import PixelDescription
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 from screener.preprocess import SIZE
 from screener.stored_values import unpack_422
 

@@ -24,9 +24,7 @@ from screener.domain import (
     FileStamp,
     Instance,
     OperatingPoint,
-    Outcome,
     Radiograph,
-    ReasonCode,
     Rejection,
     Unchanged,
 )
@@ -34,6 +32,7 @@ from screener.errors import NothingToScreenError
 from screener.examine import ExamineSettings
 from screener.file_systems import FileSystems
 from screener.ledger import ImageRecord, Ledger
+from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

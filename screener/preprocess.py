@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,9 +17,10 @@ import numpy as np
 from screener import tiff
 from screener.codestream import read_jpeg_header, to_end_marker
 from screener.decoding import JPEG_LIBRARY, LIBRARY_ERRORS, StoredPixels, with_version
-from screener.domain import FileKind, Instance, Limits, ReasonCode, Warn
+from screener.domain import FileKind, Instance, Limits
 from screener.errors import FileRejected
 from screener.frame_decoders import decode_jpeg, decode_jpeg_any, levels_to_drop
+from screener.outcomes import ReasonCode, Warn
 from screener.png import apply_colours, read_png
 from screener.preprocess import Display
 from screener.stored_values import ybr_to_rgb

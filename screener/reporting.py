@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from screener import __version__
-from screener.domain import Outcome, Triage
+from screener.domain import Triage
 from screener.durable import access_for
 from screener.errors import RunError, UsageError
 from screener.identifiers import mask, read_key
 from screener.model_card import write_card
+from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
 from screener.report.rows import image_row, triage_row

@@ -6,8 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from screener.domain import FileStamp, Outcome, ReasonCode
+from screener.domain import FileStamp
 from screener.ledger import Known
+from screener.outcomes import Outcome, ReasonCode
 
 RETRIED = frozenset(
     {

@@ -15,8 +15,8 @@ import imagecodecs
 import numpy as np
 
 from screener.codestream import to_end_marker
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,16 +22,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from screener.domain import (
-    REASONS,
-    ImageFacts,
-    OperatingPoint,
-    Outcome,
-    ReasonCode,
-    StudyTriage,
-    Triage,
-    View,
-)
+from screener.domain import ImageFacts, OperatingPoint, StudyTriage, Triage, View
+from screener.outcomes import REASONS, Outcome, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

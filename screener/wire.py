@@ -19,12 +19,11 @@ from screener.domain import (
     FileStamp,
     Instance,
     Radiograph,
-    ReasonCode,
     Rejection,
     Unchanged,
     View,
-    Warn,
 )
+from screener.outcomes import ReasonCode, Warn
 from screener.preprocess import SIZE
 
 HEAD = struct.Struct(">II")

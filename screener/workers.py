@@ -20,8 +20,9 @@ from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from screener.domain import Examined, ReasonCode, Rejection, Unchanged
+from screener.domain import Examined, Rejection, Unchanged
 from screener.errors import RunError
+from screener.outcomes import ReasonCode
 from screener.wire import BrokenFrame, pack, read_result, split
 
 if TYPE_CHECKING:

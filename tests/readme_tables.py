@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from screener.cli import app
-from screener.domain import REASONS, WARNINGS
+from screener.outcomes import REASONS, WARNINGS
 from screener.report.columns import IMAGE, TRIAGE
 from screener.triage import STUDY_REASONS
 

@@ -40,7 +40,17 @@ ONLY_IN = {
     "typer": ("screener.cli",),
     "rich": ("screener.console",),
 }
-PURE = ("domain", "errors", "eligibility", "triage", "rescan", "preprocess", "strict_json", "views")
+PURE = (
+    "domain",
+    "outcomes",
+    "errors",
+    "eligibility",
+    "triage",
+    "rescan",
+    "preprocess",
+    "strict_json",
+    "views",
+)
 PACS_DATA = ("screener.pacs.doors", "screener.pacs.site")
 LONGEST = 400
 

@@ -13,9 +13,10 @@ from export.calibrate import _write, calibrate, fit, sample_sha256
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.figures import Measured
 from screener.bundle import load_bundle, with_card
-from screener.domain import ReasonCode, Rejection
+from screener.domain import Rejection
 from screener.errors import UsageError
 from screener.model_card import TrainingData, write_card
+from screener.outcomes import ReasonCode
 from tests.films import TINY, draw, save_png
 
 CARD = load_bundle(TINY).card

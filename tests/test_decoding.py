@@ -22,9 +22,10 @@ from pydicom.encaps import get_frame
 from screener import decoding, stored_values
 from screener.codestream import read_jpeg2000_header
 from screener.decoding import DECODERS, decode_frame, decoders
-from screener.domain import Limits, PixelDescription, ReasonCode
+from screener.domain import Limits, PixelDescription
 from screener.errors import FileRejected
 from screener.frame_decoders import levels_to_drop, reduced_size
+from screener.outcomes import ReasonCode
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 from make_codestreams import COLUMNS, ROWS, image, write_native

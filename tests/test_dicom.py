@@ -13,17 +13,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from screener.dicom import DicomFile, read_instance
-from screener.domain import (
-    OWN_MANUFACTURER,
-    FileKind,
-    Instance,
-    Limits,
-    ReasonCode,
-    View,
-    Warn,
-)
+from screener.domain import OWN_MANUFACTURER, FileKind, Instance, Limits, View
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from tests.dicom_films import (
     DATA,
     PYDICOM_FILES,

@@ -18,9 +18,10 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from screener.dicom import read_instance
 from screener.dicom_frames import read_frame
 from screener.dicom_pixels import DicomPixels, describe_pixels, read_stored
-from screener.domain import Limits, ReasonCode, Warn
+from screener.domain import Limits
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from screener.preprocess import Lut, Window, preprocess
 from tests.dicom_films import (
     DATA,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from screener.dicom_text import clean_text, decode_text, read_character_sets
-from screener.domain import Warn
+from screener.outcomes import Warn
 
 JAPANESE = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B"
 KOREAN = (

@@ -19,7 +19,8 @@ import pydicom.data
 import pytest
 
 from screener.discovery import _Excluded, _list_folder, display_path, kind_of, walk
-from screener.domain import FileKind, ReasonCode, Rejection
+from screener.domain import FileKind, Rejection
+from screener.outcomes import ReasonCode
 
 PYDICOM = Path(pydicom.data.__file__).parent / "test_files"
 CR = b"1.2.840.10008.5.1.4.1.1.1"

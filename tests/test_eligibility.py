@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from screener.domain import FileKind, Instance, Outcome, ReasonCode, View
+from screener.domain import FileKind, Instance, View
 from screener.eligibility import (
     CR_IMAGE,
     DX_FOR_PROCESSING,
@@ -17,6 +17,7 @@ from screener.eligibility import (
     judge_header,
     states_other_body_part,
 )
+from screener.outcomes import Outcome, ReasonCode
 
 CHEST = Instance(
     kind=FileKind.DICOM,

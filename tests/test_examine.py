@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from screener.domain import Examined, Limits, Outcome, Radiograph, ReasonCode, Rejection, Unchanged
+from screener.domain import Examined, Limits, Radiograph, Rejection, Unchanged
 from screener.examine import THUMBNAIL_BYTES, ExamineSettings, examine, make_thumbnail
+from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import Display, preprocess
 from tests.films import dataset, draw, save, save_png
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from screener.domain import ReasonCode
 from screener.errors import UsageError
 from screener.log import EventLog
+from screener.outcomes import ReasonCode
 
 
 def _lines(path: Path) -> list[dict[str, object]]:

@@ -15,7 +15,8 @@ from export.figures import Measured, figures
 from export.film_plots import Case, worst_errors
 from export.plots import draw_plots
 from export.waiting import Site
-from screener.domain import OperatingPoint, ReasonCode, Rejection
+from screener.domain import OperatingPoint, Rejection
+from screener.outcomes import ReasonCode
 
 POINTS = tuple(
     OperatingPoint(name, "covid", threshold)

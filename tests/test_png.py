@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 from screener.png import PngFile, apply_colours, read_png
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut, apply_windowing
 
-from screener.domain import ReasonCode
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 from screener.preprocess import (
     PREPROCESSING,
     Display,

@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from screener.domain import FileKind, Limits, ReasonCode, Warn
+from screener.domain import FileKind, Limits
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode, Warn
 from screener.raster import RasterImage, read_raster, to_grey, upright
 from screener.tiff import read_tiff
 

@@ -6,7 +6,8 @@ from itertools import permutations, product
 
 import pytest
 
-from screener.domain import REASONS, ImageFacts, OperatingPoint, Outcome, ReasonCode, Triage, View
+from screener.domain import ImageFacts, OperatingPoint, Triage, View
+from screener.outcomes import REASONS, Outcome, ReasonCode
 from screener.triage import (
     STUDY_REASONS,
     StudyReason,

@@ -13,12 +13,11 @@ from screener.domain import (
     FileStamp,
     Instance,
     Radiograph,
-    ReasonCode,
     Rejection,
     Unchanged,
     View,
-    Warn,
 )
+from screener.outcomes import ReasonCode, Warn
 from screener.wire import HEAD, LONGEST, BrokenFrame, pack, pack_result, read_result, split
 
 STAMP = FileStamp(1, 2, 3, 4)

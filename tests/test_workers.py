@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from screener.domain import Examined, Limits, ReasonCode, Rejection
+from screener.domain import Examined, Limits, Rejection
 from screener.examine import ExamineSettings
+from screener.outcomes import ReasonCode
 from screener.workers import Task, WorkerPool
 
 ENTRY = "tests.worker_faults:act"

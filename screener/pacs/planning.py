@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from screener.domain import Triage, Warn
+from screener.domain import Triage
+from screener.outcomes import Warn
 from screener.pacs.identity import identity_of, object_uid
 from screener.pacs.queue import Queue, Row, Wanted
 from screener.settings import Settings

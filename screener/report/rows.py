@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from screener.discovery import display_path
-from screener.domain import REASONS, Outcome, ReasonCode, Warn
+from screener.outcomes import REASONS, Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
 
 Row = sqlite3.Row | dict[str, Any]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import BinaryIO, Literal, TextIO
 
-from screener.domain import Warn
+from screener.outcomes import Warn
 from screener.report.columns import DATE_COLUMNS, TIME_COLUMNS, TIMESTAMP_COLUMNS
 
 Cell = Callable[[str], str]

@@ -15,16 +15,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from screener.body_part import BodyPart, join_body_parts, judge_body_part
-from screener.domain import (
-    ImageFacts,
-    OperatingPoint,
-    Outcome,
-    ReasonCode,
-    StudyTriage,
-    Triage,
-    View,
-    Warn,
-)
+from screener.domain import ImageFacts, OperatingPoint, StudyTriage, Triage, View
+from screener.outcomes import Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
 from screener.report.rows import shown_path
 from screener.report.sameness import IDENTITY, Note, digest_of, image_identity, notes_of

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from screener.domain import REASONS, Examined, Limits, Outcome, Radiograph, Rejection, Unchanged
+from screener.domain import Examined, Limits, Radiograph, Rejection, Unchanged
 from screener.examine import ExamineSettings, examine
+from screener.outcomes import REASONS, Outcome
 from screener.workers import Task, WorkerPool
 from tests.faults.mutation import mutant
 from tests.faults.seeds import CANARY, NAMES, seed

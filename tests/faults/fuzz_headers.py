@@ -26,9 +26,10 @@ from screener.dicom import read_instance
 from screener.dicom_frames import check_described, read_frame
 from screener.dicom_pixels import describe_pixels
 from screener.discovery import kind_of
-from screener.domain import Examined, FileKind, Instance, Limits, ReasonCode, Rejection
+from screener.domain import Examined, FileKind, Instance, Limits, Rejection
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
+from screener.outcomes import ReasonCode
 from screener.wire import pack_result, read_result, split
 from tests.faults.seeds import CANARY, SYNTAXES, file_of, seed, values
 from tests.films import dataset

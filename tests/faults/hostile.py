@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from pydicom.encaps import encapsulate
 
-from screener.domain import ReasonCode, Warn
+from screener.outcomes import ReasonCode, Warn
 from tests.dicom_films import patched, raw_element
 from tests.faults.seeds import SYNTAXES, encode, file_of, seed, values
 from tests.films import dataset, draw

@@ -9,7 +9,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from screener.domain import OWN_MANUFACTURER, ReasonCode, Warn
+from screener.domain import OWN_MANUFACTURER
+from screener.outcomes import ReasonCode, Warn
 from tests.dicom_films import patched
 from tests.faults.hostile import CASES, add, film_file
 from tests.faults.seeds import SYNTAXES, file_of

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from screener.domain import Examined, Outcome, Rejection
+from screener.domain import Examined, Rejection
 from screener.examine import examine
+from screener.outcomes import Outcome
 from tests.faults import fuzz_decoders, fuzz_headers
 from tests.faults.mutation import mutant, scramble
 from tests.faults.seeds import NAMES, SYNTAXES, seed

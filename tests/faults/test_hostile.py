@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from screener.domain import REASONS, Limits, Outcome, ReasonCode
+from screener.domain import Limits
+from screener.outcomes import REASONS, Outcome, ReasonCode
 from screener.screening import scan
 from screener.settings import Settings
 from screener.summary import RunSummary
