@@ -160,10 +160,15 @@ def _weights(found: Found) -> Answer:
 
 def _training(found: Found) -> Answer:
     model = found["model"]
+    recipe = model["training"].get("recipe")
+    how = (
+        "recipe: " + "; ".join(f"{key} {value}" for key, value in recipe.items())
+        if recipe
+        else "rates, stages and augmentation stand in the record of that run"
+    )
     return _here(
         f"By screener train on the list {model['training_data_sha256'][:16]}..., split seed "
-        f"{model['split_seed']}; rates, stages and augmentation stand in the record of that run. "
-        "Nothing was trained or tuned for this measurement."
+        f"{model['split_seed']}; {how}. Nothing was trained or tuned for this measurement."
     )
 
 

@@ -28,7 +28,13 @@ LUMINANCE = (
 """Quantisation of the luminance (ISO/IEC 10918-1, table K.1)."""
 
 
-def augment(images: Tensor, size: int, generator: torch.Generator, exchange: float = 0.0) -> Tensor:
+def augment(
+    images: Tensor,
+    size: int,
+    generator: torch.Generator,
+    exchange: float = 0.0,
+    strength: float = 1.0,
+) -> Tensor:
     """Change a batch at random.
 
     Args:
@@ -36,34 +42,36 @@ def augment(images: Tensor, size: int, generator: torch.Generator, exchange: flo
         size: the side of what is returned.
         generator: the only source of randomness.
         exchange: the share of the films that take tone, spectrum or surroundings of another film.
+        strength: of every other change, in size or in the share of films: 0 for none.
 
     Returns:
         float32 (N, 1, size, size) in [0, 1].
     """
-    x = _move(images, size, generator)
+    x = _move(images, size, generator, strength)
     if exchange:
         x = exchange_surroundings(x, exchange, generator)
         x = exchange_tones(x, exchange, generator)
         x = exchange_spectra(x, exchange, generator)
-    x = _tone(x, generator)
-    x = _local_contrast(x, generator)
-    x = _sharpness(x, generator)
-    x = _borders(x, generator)
-    x = _noise(x, generator)
-    return _jpeg(x, generator)
+    x = _tone(x, generator, strength)
+    x = _local_contrast(x, generator, strength)
+    x = _sharpness(x, generator, strength)
+    x = _borders(x, generator, strength)
+    x = _noise(x, generator, strength)
+    return _jpeg(x, generator, strength)
 
 
-def _move(images: Tensor, size: int, g: torch.Generator) -> Tensor:
+def _move(images: Tensor, size: int, g: torch.Generator, strength: float) -> Tensor:
     """Rotate by up to 12 degrees, scale, change the aspect, shift; outside is black or the edge."""
     n = len(images)
-    angle = uniform(n, -12, 12, g) * math.pi / 180
-    zoom = uniform(n, 0.7, 1.12, g)
-    aspect = uniform(n, -0.15, 0.15, g).exp()
+    angle = uniform(n, -12, 12, g) * math.pi / 180 * strength
+    zoom = uniform(n, 1 - 0.3 * strength, 1 + 0.12 * strength, g)
+    aspect = (uniform(n, -0.15, 0.15, g) * strength).exp()
+    across, down = (uniform(n, -0.12, 0.12, g) * strength for _ in range(2))
     cos, sin = angle.cos(), angle.sin()
     theta = torch.stack(
         [
-            torch.stack([cos * zoom * aspect, -sin * zoom, uniform(n, -0.12, 0.12, g)], 1),
-            torch.stack([sin * zoom, cos * zoom / aspect, uniform(n, -0.12, 0.12, g)], 1),
+            torch.stack([cos * zoom * aspect, -sin * zoom, across], 1),
+            torch.stack([sin * zoom, cos * zoom / aspect, down], 1),
         ],
         1,
     )
@@ -75,36 +83,37 @@ def _move(images: Tensor, size: int, g: torch.Generator) -> Tensor:
     return torch.where(chance(n, 0.5, g).view(-1, 1, 1, 1) > 0, black, edge)
 
 
-def _tone(x: Tensor, g: torch.Generator) -> Tensor:
+def _tone(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
     """Window and percentile jitter, gamma, and a sigmoid tone curve for a third of the films."""
     n = len(x)
-    low, high = uniform(n, -0.1, 0.15, g), uniform(n, 0.85, 1.15, g)
+    low = uniform(n, -0.1, 0.15, g) * strength
+    high = uniform(n, 1 - 0.15 * strength, 1 + 0.15 * strength, g)
     x = ((x - low.view(-1, 1, 1, 1)) / (high - low).view(-1, 1, 1, 1)).clamp(0, 1)
-    gamma = uniform(n, math.log(0.5), math.log(2.0), g).exp().view(-1, 1, 1, 1)
+    gamma = (uniform(n, math.log(0.5), math.log(2.0), g) * strength).exp().view(-1, 1, 1, 1)
     x = x.clamp_min(1e-4) ** gamma
     steep = uniform(n, 3, 9, g).view(-1, 1, 1, 1)
     centre = uniform(n, 0.4, 0.6, g).view(-1, 1, 1, 1)
     curved = torch.sigmoid(steep * (x - centre))
-    return torch.where(chance(n, 0.33, g).view(-1, 1, 1, 1) > 0, curved, x)
+    return torch.where(chance(n, 0.33 * strength, g).view(-1, 1, 1, 1) > 0, curved, x)
 
 
-def _local_contrast(x: Tensor, g: torch.Generator) -> Tensor:
+def _local_contrast(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
     """What the maker's processing does: more or less of what a wide blur leaves, for some films."""
     n, size = len(x), x.shape[-1]
     side = max(2, size // 16)
     coarse = F.avg_pool2d(x, side, stride=side)
     wide = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
-    amount = (uniform(n, -0.5, 1.0, g) * chance(n, 0.5, g)).view(-1, 1, 1, 1)
+    amount = (uniform(n, -0.5, 1.0, g) * chance(n, 0.5, g) * strength).view(-1, 1, 1, 1)
     return (x + amount * (x - wide)).clamp(0, 1)
 
 
-def _sharpness(x: Tensor, g: torch.Generator) -> Tensor:
+def _sharpness(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
     """Blend with a blurred copy: weights below 1 blur, above 1 sharpen; some lose resolution."""
     n, size = len(x), x.shape[-1]
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=x.device) / 16
     padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
     blurred = F.conv2d(padded, (kernel[:, None] * kernel)[None, None])
-    amount = uniform(n, -0.2, 2.0, g).view(-1, 1, 1, 1)
+    amount = uniform(n, 1 - 1.2 * strength, 1 + strength, g).view(-1, 1, 1, 1)
     x = blurred + amount * (x - blurred)
     # One size and filter a batch, chosen on the processor: asking the device would stop it.
     host = torch.Generator().manual_seed(g.initial_seed() % 2**63)
@@ -112,15 +121,15 @@ def _sharpness(x: Tensor, g: torch.Generator) -> Tensor:
     mode = ("area", "bilinear", "bicubic")[int(torch.randint(3, (1,), generator=host))]
     small = F.interpolate(x, size=(side, side), mode=mode)
     coarse = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
-    return torch.where(chance(n, 0.25, g).view(-1, 1, 1, 1) > 0, coarse, x)
+    return torch.where(chance(n, 0.25 * strength, g).view(-1, 1, 1, 1) > 0, coarse, x)
 
 
-def _borders(x: Tensor, g: torch.Generator) -> Tensor:
+def _borders(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
     """Random collimation strips, corner letters and frames in a random grey."""
     n, size = len(x), x.shape[-1]
     rows = torch.arange(size, device=x.device).view(1, size, 1)
     columns = torch.arange(size, device=x.device).view(1, 1, size)
-    framed = chance(n, 0.5, g)
+    framed = chance(n, 0.5 * strength, g)
     width = [(uniform(n, 0, 0.11, g) * size * framed).view(-1, 1, 1) for _ in range(4)]
     frame = (rows < width[0]) | (rows >= size - width[1]) | (columns < width[2])
     frame = frame | (columns >= size - width[3])
@@ -131,7 +140,7 @@ def _borders(x: Tensor, g: torch.Generator) -> Tensor:
         top = (1 - chance(n, 0.7, g)) * 0.86 * size
         left = (1 - chance(n, 0.5, g)) * 0.84 * size
         top, left = (v + uniform(n, 0, 0.08, g) * size for v in (top, left))
-        chosen = chance(n, 0.35, g).view(-1, 1, 1) > 0
+        chosen = chance(n, 0.35 * strength, g).view(-1, 1, 1) > 0
         mark = (rows >= top.view(-1, 1, 1)) & (rows < (top + height).view(-1, 1, 1)) & chosen
         mark = mark & (columns >= left.view(-1, 1, 1)) & (columns < (left + breadth).view(-1, 1, 1))
         texture = (torch.rand(n, 1, size, size, generator=g, device=x.device) < 0.5).float()
@@ -140,13 +149,13 @@ def _borders(x: Tensor, g: torch.Generator) -> Tensor:
     return x
 
 
-def _noise(x: Tensor, g: torch.Generator) -> Tensor:
-    strength = uniform(len(x), 0, 0.05, g).view(-1, 1, 1, 1)
+def _noise(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
+    deviation = uniform(len(x), 0, 0.05 * strength, g).view(-1, 1, 1, 1)
     noise = torch.randn(x.shape, generator=g, device=x.device)
-    return (x + noise * strength).clamp(0, 1)
+    return (x + noise * deviation).clamp(0, 1)
 
 
-def _jpeg(x: Tensor, g: torch.Generator) -> Tensor:
+def _jpeg(x: Tensor, g: torch.Generator, strength: float) -> Tensor:
     """JPEG of quality 60 to 100 for half the films: quantised cosines of 8 x 8 blocks.
 
     A side that is no multiple of 8 keeps its last rows and columns as they are.
@@ -164,4 +173,4 @@ def _jpeg(x: Tensor, g: torch.Generator) -> Tensor:
     pixels = (cosines.T @ quantised @ cosines).transpose(2, 3).reshape(whole.shape)
     changed = x.clone()
     changed[:, 0, : side * BLOCK, : side * BLOCK] = ((pixels + 128) / 255).clamp(0, 1)
-    return torch.where(chance(n, 0.5, g).view(-1, 1, 1, 1) > 0, changed, x)
+    return torch.where(chance(n, 0.5 * strength, g).view(-1, 1, 1, 1) > 0, changed, x)

@@ -6,6 +6,21 @@ import torch
 from torch import Tensor, nn
 
 
+def decay_at(longest: float, step: int, tail: int) -> float:
+    """The part of the average that stays at a step.
+
+    A short memory at first, or the random start would linger; then `longest`; in the tail of a
+    stage a memory that grows by a step each step, so that all of the tail weighs alike in the end.
+
+    Args:
+        longest: The decay outside of a tail.
+        step: Of the whole run, from 0.
+        tail: Steps since the tail began; 0 outside.
+    """
+    decay = min(longest, (1 + step) / (10 + step))
+    return 1 - 1 / (1 / (1 - decay) + tail)
+
+
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average towards the network; what is counted, not averaged, is copied.

@@ -107,7 +107,7 @@ class CheckpointModel:
         try:
             import torch
 
-            from export.train import load_network
+            from export.prediction import load_network
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"{path.name!r} is a checkpoint, and torch is not installed",

@@ -9,30 +9,52 @@ collimation, letters and the table tell the source: what lies there never reache
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.ops import StochasticDepth
 
 from export.graph import EPSILON, field_of_view
-from screener.errors import UsageError
 
+BLOCKS = [3, 4, 6, 3]
 MIXED_STAGES = (0, 1)
 BETA = 0.1
+
+
+class Block(Bottleneck):  # type: ignore[misc]
+    """A bottleneck whose residual branch is left out at random in training (Huang 2016)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.drop = StochasticDepth(0.0, "row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As torchvision's, but for the branch that may be left out."""
+        branch = self.relu(self.bn1(self.conv1(x)))
+        branch = self.relu(self.bn2(self.conv2(branch)))
+        branch = self.drop(self.bn3(self.conv3(branch)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(branch + shortcut)
+        return out
 
 
 class Network(nn.Module):
     """Pixels float32 (N, 1, H, W) in [0, 1] -> logits (N, K). Standardises each image itself.
 
     `mix_style`: the share of a training batch whose features take another film's style.
+    `drop_path`: the chance that the last block's branch is left out for a film, less for each block
+    before it, none for the first (arXiv 1603.09382).
     """
 
-    def __init__(self, findings: int, mix_style: float = 0.0) -> None:
+    def __init__(self, findings: int, mix_style: float = 0.0, drop_path: float = 0.0) -> None:
         super().__init__()
         self.mix_style = mix_style
-        backbone = resnet50(weights=None)
+        backbone = ResNet(Block, BLOCKS)
+        blocks = [module for module in backbone.modules() if isinstance(module, Block)]
+        for number, block in enumerate(blocks):
+            block.drop.p = drop_path * number / (len(blocks) - 1)
         backbone.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
         backbone.fc = nn.Linear(2048, findings)
         self.backbone = backbone
@@ -85,56 +107,3 @@ def mix_styles(x: Tensor, share: float) -> Tensor:
     mixed_mean = weight * mean + (1 - weight) * mean[order]
     mixed_deviation = weight * deviation + (1 - weight) * deviation[order]
     return (x - mean) / deviation * mixed_deviation + mixed_mean
-
-
-def load_initial_weights(network: Network, source: str) -> None:
-    """Load `scratch` (nothing), `imagenet` (torchvision's) or a file's weights.
-
-    A three-channel first layer is summed over its channels, which is exact for grey input. A head
-    of another size stays as it was initialised.
-
-    Raises:
-        UsageError: the file does not hold weights of a ResNet50.
-    """
-    if source == "scratch":
-        return
-    if source == "imagenet":
-        state: dict[str, Any] = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False)
-    else:
-        state = read_state(Path(source))
-    state = {key.removeprefix("backbone."): value for key, value in state.items()}
-    own = network.backbone.state_dict()
-    first = state.get("conv1.weight")
-    if first is None:
-        raise UsageError(f"{source!r} holds no ResNet50 weights", mend="name a ResNet50 state dict")
-    if first.shape[1] == 3:
-        state["conv1.weight"] = first.sum(1, keepdim=True)
-    if state["fc.weight"].shape != own["fc.weight"].shape:
-        state["fc.weight"], state["fc.bias"] = own["fc.weight"], own["fc.bias"]
-    try:
-        network.backbone.load_state_dict(state)
-    except RuntimeError as error:
-        raise UsageError(
-            f"{source!r} does not fit a ResNet50", str(error).splitlines()[0]
-        ) from error
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint or a bare state dict; never unpickles code (`weights_only=True`).
-
-    Raises:
-        UsageError: the file is missing, broken, or holds more than tensors and plain values.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UsageError(f"no such checkpoint: {str(path)!r}") from error
-    except Exception as error:
-        # torch raises many unrelated types for a broken or unsafe file.
-        raise UsageError(
-            f"{str(path)!r} is not a readable checkpoint",
-            type(error).__name__,
-            "give a checkpoint that `screener train` or torch.save(state_dict) wrote",
-        ) from error
-    state: dict[str, Any] = loaded.get("weights", loaded) if isinstance(loaded, dict) else {}
-    return state

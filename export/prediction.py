@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
 
 from export.devices import has_bf16
-from export.network import Network, read_state
+from export.initial_weights import read_state
+from export.network import Network
 from screener.errors import UsageError
 
 if TYPE_CHECKING:

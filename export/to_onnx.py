@@ -12,7 +12,8 @@ import torch
 from export.backbone import build_backbone, head_of, round_network
 from export.bundling import Films, Origin, make_bundle, read_films, run_model, write_bundle
 from export.dataset import manifest_sha256, read_labels, split_images
-from export.train import load_network
+from export.prediction import load_network
+from export.recipe import describe
 from screener.errors import RunError, UsageError
 from screener.model_card import SplitCount, TrainingData
 from screener.preprocess import PREPROCESSING
@@ -107,7 +108,11 @@ def read_origin(
         for split, part in parts.items()
     }
     training = TrainingData(
-        facts["data_sha256"], seed, Path(facts["recipe"]["weights"]).name, counts
+        facts["data_sha256"],
+        seed,
+        Path(facts["recipe"]["weights"]).name,
+        counts,
+        describe(facts["recipe"]),
     )
     return parts, Origin(name, facts["finding"], training, age_range_years, target_sensitivity)
 

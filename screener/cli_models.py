@@ -38,7 +38,11 @@ def train(
         Path, typer.Option("--out", "-o", metavar="RUN", help="Checkpoints and the log go here.")
     ],
     weights: Annotated[
-        str, typer.Option(metavar="scratch|imagenet|FILE", help="Where the network starts from.")
+        str,
+        typer.Option(
+            metavar="scratch|imagenet|FILE",
+            help="Where the network starts from: FILE is a checkpoint or a float bundle.",
+        ),
     ] = "scratch",
     recipe: Annotated[
         Optional[Literal["scratch", "scratch-gpu", "fine-tune", "smoke"]],  # noqa: UP045
@@ -47,6 +51,14 @@ def train(
     length: Annotated[
         float, typer.Option(metavar="X", min=0.01, help="Times the passes of every stage.")
     ] = 1.0,
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change the recipe: drop_path=0.1, strength=0.5, mixup=0.2; repeatable.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the order and the augmentation.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -65,7 +77,8 @@ def train(
     from export.train import train as run_training
 
     name = recipe or ("scratch" if weights == "scratch" else "fine-tune")
-    chosen = replace(RECIPES[name].lengthened(length), weights=weights, seed=seed)
+    chosen = RECIPES[name].changed(settings or ()).lengthened(length)
+    chosen = replace(chosen, weights=weights, seed=seed)
     checkpoint = run_training(data, out, chosen, device=device)
     tell(f"checkpoint {checkpoint}")
 

@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 from screener.domain import OperatingPoint
 from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING, SIZE
-from screener.strict_json import InvalidValueError, quote, read_strictly
+from screener.strict_json import OPTIONAL, InvalidValueError, quote, read_strictly
 
 CARD_KEY = "screener.model_card"
 SCHEMA_VERSION = 1
@@ -49,12 +49,16 @@ class SplitCount:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """`manifest_sha256` over names, labels and groups; the split is drawn from `seed`."""
+    """`manifest_sha256` over names, labels and groups; the split is drawn from `seed`.
+
+    `recipe`: how it was trained, as `screener train --set` takes it; cards of before have none.
+    """
 
     manifest_sha256: str
     seed: int
     weights: str
     counts: dict[str, SplitCount]
+    recipe: dict[str, str | int | float] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,10 @@ def write_card(card: ModelCard) -> str:
     Raises:
         UsageError: a value that `read_card` would refuse.
     """
-    text = json.dumps(dataclasses.asdict(card), allow_nan=True, ensure_ascii=True)
+    value = dataclasses.asdict(card)
+    if card.training_data.recipe is None:
+        del value["training_data"]["recipe"]
+    text = json.dumps(value, allow_nan=True, ensure_ascii=True)
     read_card(text.encode())
     return text
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_DEPTH = 12
+OPTIONAL = types.MappingProxyType({"optional": True})
+"""Metadata of a dataclass's field that JSON written before it was there does without."""
 T = TypeVar("T")
 
 
@@ -120,12 +122,10 @@ def _read_dataclass(kind: Any, value: Any, path: str) -> Any:
     for name in items:
         if name not in hints:
             refuse(f"{path}.{name}", "unknown")
-    for name in hints:
-        if name not in items:
-            refuse(f"{path}.{name}", "missing")
-    return kind(
-        **{name: _read(hint, items[name], f"{path}.{name}") for name, hint in hints.items()}
-    )
+    for field in dataclasses.fields(kind):
+        if field.name not in items and not field.metadata.get("optional"):
+            refuse(f"{path}.{field.name}", "missing")
+    return kind(**{name: _read(hints[name], items[name], f"{path}.{name}") for name in items})
 
 
 def _read_union(kinds: Iterable[Any], value: Any, path: str) -> Any:

@@ -99,6 +99,7 @@ def _drop(name: str) -> Callable[[dict[str, Any]], None]:
         (_set("novelty.limit", 2), r"card\.novelty\.limit"),
         (_set("novelty.auroc", {"ct": 7}), r"card\.novelty\.auroc\.ct: 7"),
         (_set("training_data.counts.train.images", 1.0), r"train\.images: 1\.0 is no int"),
+        (_set("training_data.recipe", {"strength": True}), r"recipe\.strength: True is no"),
         (_set("schema_version", 2), r"card\.schema_version: 2"),
         (_set("limits", [["deep"]]), r"card\.limits\[0\]: \['deep'\] is no str"),
         (_set("preprocessing.version", 1.5), r"card\.preprocessing\.version: 1\.5"),
@@ -111,6 +112,20 @@ def test_a_broken_card_is_refused_by_the_name_of_its_field(
     change(value)
     with pytest.raises(UsageError, match=named):
         read_card(json.dumps(value).encode())
+
+
+def test_a_recipe_stands_in_the_card_and_older_cards_do_without(card: ModelCard) -> None:
+    recipe: dict[str, str | int | float] = {
+        "stages": "64:1:0.001:8",
+        "strength": 0.5,
+        "patience": 3,
+    }
+    told = dataclasses.replace(
+        card, training_data=dataclasses.replace(card.training_data, recipe=recipe)
+    )
+    assert read_card(write_card(told).encode()) == told
+    assert "recipe" not in json.loads(write_card(card))["training_data"]
+    assert read_card(write_card(card).encode()).training_data.recipe is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ from PIL import Image
 
 from export.backbone import round_network
 from export.dataset import manifest_sha256, read_labels, split_images
+from export.initial_weights import check_origin, load_initial_weights, measure_batch_norm
 from export.network import Network
+from export.prediction import load_network
 from export.quantize import quantize
 from export.to_onnx import export
-from export.train import load_network
-from screener.bundle import Bundle, load_bundle
+from screener.bundle import Bundle, load_bundle, with_card
 from screener.classifier import Classifier
 from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING, Display, preprocess
 from screener.verify import verify_bundle
+from tests.films import TINY
 
 COUNTS = {"train": 24, "validation": 8, "calibration": 16, "test": 4}
 
@@ -82,7 +85,7 @@ def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     facts = {
         "finding": "covid",
-        "recipe": {"seed": 1, "weights": "scratch"},
+        "recipe": {"seed": 1, "weights": "scratch", "drop_path": 0.1},
         "data_sha256": manifest_sha256(images),
         "preprocessing": PREPROCESSING,
     }
@@ -140,6 +143,7 @@ def test_the_card_says_what_was_measured(bundle: Bundle) -> None:
     assert card.training_data.counts["train"].images == COUNTS["train"]
     assert card.novelty.auroc.keys() >= {"upside down", "sideways", "inverted", "noise"}
     assert card.age_range_years == (18.0, 120.0)
+    assert card.training_data.recipe == {"stages": "", "drop_path": 0.1}
 
 
 def test_weights_are_stored_in_halves(bundle: Bundle) -> None:
@@ -167,6 +171,49 @@ def test_int8_decides_alike_and_is_half_the_size(
     assert set(failed) <= {"novelty of black, white, noise"}
     with pytest.raises(UsageError, match="int8 already"):
         quantize(out, data, checkpoint.parent / "again.onnx")
+
+
+def test_a_bundle_starts_a_network_that_gives_what_it_gave(
+    bundle: Bundle, checkpoint: Path, data: Path
+) -> None:
+    network = Network(1)
+    load_initial_weights(network, str(checkpoint.parent / "drawn.onnx"))
+    images = split_images(read_labels(data), 1)["train"][::3]
+    pixels = np.stack([np.asarray(Image.open(i.path)) for i in images]) / np.float32(255)
+    films = torch.from_numpy(pixels)[:, None]
+    before = network.backbone.layer2[1].bn2.weight.clone()
+    measure_batch_norm(network, films)
+    with torch.inference_mode():
+        given = network.eval()(films).numpy()
+        # The very films whose statistics were taken: training sees the same network.
+        trained = network.train()(films).numpy()
+    expected = Classifier(bundle, "cpu").run(pixels).logit
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(trained, expected, rtol=1e-2, atol=1e-2)
+    # The norms are real ones again.
+    assert not torch.allclose(network.backbone.layer2[1].bn2.weight, before, rtol=0.1)
+
+
+def test_a_bundle_of_the_same_data_divided_otherwise_is_refused(
+    bundle: Bundle, checkpoint: Path
+) -> None:
+    data_sha256 = bundle.card.training_data.manifest_sha256
+    for source in (str(checkpoint.parent / "drawn.onnx"), str(checkpoint)):
+        check_origin(source, data_sha256, seed=1)
+        check_origin(source, "0" * 64, seed=2)
+        with pytest.raises(UsageError, match="divided by seed 1, not 2"):
+            check_origin(source, data_sha256, seed=2)
+    check_origin("scratch", data_sha256, seed=2)
+
+
+def test_only_a_float_bundle_of_a_resnet50_starts_a_network(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no ResNet50 weights"):
+        load_initial_weights(Network(1), str(TINY))
+    small = tmp_path / "small.onnx"
+    small.write_bytes(with_card(bundle, dataclasses.replace(bundle.card, precision="int8")))
+    with pytest.raises(UsageError, match=r"small\.onnx' is int8"):
+        load_initial_weights(Network(1), str(small))
 
 
 def test_other_data_is_refused(checkpoint: Path, data: Path, tmp_path: Path) -> None:

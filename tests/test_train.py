@@ -18,16 +18,27 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from export.checkpoint import decisive  # noqa: E402
 from export.devices import Place, find_place, has_bf16  # noqa: E402
 from export.prediction import load_network, predict  # noqa: E402
 from export.recipe import RECIPES, Recipe, Stage, learning_rate  # noqa: E402
 from export.run_log import FIELDS, Clock, RunLog  # noqa: E402
 from export.sampling import shrink, step_order, training_pool  # noqa: E402
-from export.train import _decisive, _Trainer, train  # noqa: E402
+from export.train import train  # noqa: E402
+from export.trainer import Trainer  # noqa: E402
 from screener.errors import UsageError  # noqa: E402
 from tests.films import draw, save_png  # noqa: E402
 
-RECIPE = Recipe((Stage(32, 1, 1e-3, 4), Stage(48, 0.5, 5e-4, 4)), evaluations_per_stage=1)
+RECIPE = Recipe(
+    (Stage(32, 1, 1e-3, 4), Stage(48, 0.5, 5e-4, 4)),
+    evaluations_per_stage=1,
+    drop_path=0.3,
+    mixup=0.2,
+    cutmix=1.0,
+    strength=0.7,
+    tail=0.5,
+)
+"""Everything that draws at random is on, so that a resumed run proves that all of it is seeded."""
 STEPS = 4 + 2
 KILLED = """
 import sys
@@ -149,10 +160,10 @@ def test_a_run_of_before_an_option_was_there_goes_on() -> None:
     old = asdict(RECIPE)
     del old["balance"], old["patience"]
     facts = {"data_sha256": "1", "preprocessing": {}}
-    assert _decisive({**facts, "recipe": old}) == _decisive({**facts, "recipe": asdict(RECIPE)})
+    assert decisive({**facts, "recipe": old}) == decisive({**facts, "recipe": asdict(RECIPE)})
     other = asdict(replace(RECIPE, balance="none"))
-    assert _decisive({**facts, "recipe": old}) != _decisive({**facts, "recipe": other})
-    assert _decisive({**facts, "recipe": old}) != _decisive({**facts, "recipe": old, "world": 2})
+    assert decisive({**facts, "recipe": old}) != decisive({**facts, "recipe": other})
+    assert decisive({**facts, "recipe": old}) != decisive({**facts, "recipe": old, "world": 2})
 
 
 def test_bad_data_is_told_before_training(data: Path, tmp_path: Path) -> None:
@@ -212,7 +223,7 @@ def test_shrink_leaves_room_for_the_affine() -> None:
 
 
 def test_patience_ends_the_last_stage() -> None:
-    trainer = _Trainer.__new__(_Trainer)
+    trainer = Trainer.__new__(Trainer)
     trainer.recipe, trainer.best = replace(RECIPE, patience=2), {"auc": 0.9, "step": 30.0}
     for step, stale in ((30, False), (49, False), (50, True)):
         trainer.step = step

@@ -53,7 +53,7 @@ class Command:
 def test_a_checkpoint_runs_nothing(tmp_path: Path) -> None:
     import torch
 
-    from export.network import read_state
+    from export.initial_weights import read_state
 
     torch.save({"weights": Command(tmp_path / "ran")}, tmp_path / "last.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Command(tmp_path / "ran")))
