@@ -68,6 +68,20 @@ def test_every_item_is_answered(part: str) -> None:
         assert "None" not in item.answer.text.replace("None by design", ""), item
 
 
+def test_recipe_and_thresholds_say_where_they_come_from() -> None:
+    found = json.loads(json.dumps(FOUND))
+    answers = {item.number: item.answer.text for item in items(found, TRIPOD_AI)}
+    assert "default 0.5000, set on data that the card does not name" in answers["15"]
+    assert answers["13"].startswith("Nothing was resampled")
+    assert "positives of images: train 4 of 9" in answers["21"]
+    found["model"]["training"]["recipe"] = {"balance": "upsample", "drop_path": 0.1}
+    found["operating_points"][0]["stated_in_card"] = {"data": "calibration split, 9 images"}
+    answers = {item.number: item.answer.text for item in items(found, TRIPOD_AI)}
+    assert "default 0.5000, set on calibration split, 9 images" in answers["15"]
+    assert "rare class was drawn as often" in answers["13"]
+    assert "balance upsample; drop_path 0.1" in answers["12c"]
+
+
 def test_a_checkpoint_and_bare_data_are_answered_too() -> None:
     found = json.loads(json.dumps(FOUND))
     found["model"] |= {"intended_use": "", "age_range_years": None, "preprocessing": {}}
@@ -75,7 +89,7 @@ def test_a_checkpoint_and_bare_data_are_answered_too() -> None:
     found["subgroups"] = {}
     states = {item.topic: item.answer.state for item in items(found, CLAIM)}
     assert states["Initial parameters"] == "not known"
-    assert states["Characteristics of cases in each part"] == "not known"
+    assert states["Demographic and clinical characteristics, each part"] == "not known"
 
 
 def test_what_only_the_site_knows_is_not_guessed() -> None:
