@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
-from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_site
+from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_site
 from screener.console import (
     ScanProgress,
     note,
@@ -228,6 +228,7 @@ def scan(
 
 
 app.command()(cli_pacs.publish)
+app.command()(cli_pull.pull)
 app.command()(cli_models.train)
 app.command()(cli_models.export)
 app.command()(cli_models.evaluate)

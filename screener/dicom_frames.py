@@ -13,6 +13,7 @@ import numpy as np
 
 from screener.dicom_header import EXPLICIT_BIG_ENDIAN, NATIVE, UNDEFINED
 from screener.dicom_tags import Tag
+from screener.eligibility import FILM_SOP_CLASSES
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode, Warn
 
@@ -56,6 +57,25 @@ def check_described(file: DicomFile) -> None:
         raise FileRejected(ReasonCode.MALFORMED, "the Image Pixel module is incomplete")
     if file.pixels.length == 0:
         raise FileRejected(ReasonCode.NO_PIXEL_DATA, "empty pixel data")
+
+
+def ends_early(file: DicomFile) -> bool:
+    """Whether the file ends before its header or its pixel data does; reads no pixel."""
+    if file.fault is not None:
+        return file.fault.code is ReasonCode.TRUNCATED
+    try:
+        if file.pixels is None:
+            # Another kind of object than a film need not have any.
+            if file.instance.sop_class_uid in FILM_SOP_CLASSES:
+                check_described(file)
+        elif file.pixels.length == UNDEFINED:
+            for _ in _items(file.content, file.pixels.offset):
+                pass
+        else:
+            return file.pixels.length > len(file.content) - file.pixels.offset
+    except FileRejected as error:
+        return error.rejection.code is ReasonCode.TRUNCATED
+    return False
 
 
 def read_frame(file: DicomFile, description: PixelDescription) -> memoryview:

@@ -23,9 +23,20 @@ def run_lock(out: Path, state: Path) -> Iterator[None]:
         LockedError: another run holds one of them.
         RunError: a lock file cannot be opened.
     """
-    wanted = sorted({out / ".lock", state.with_name(state.name + ".lock")})
+    with state_lock(out / ".lock", state.with_name(state.name + ".lock")):
+        yield
+
+
+@contextmanager
+def state_lock(*files: Path) -> Iterator[None]:
+    """Hold locks on files that are made for it; as `run_lock`, which takes two of them.
+
+    Raises:
+        LockedError: another run holds one of them.
+        RunError: a lock file cannot be opened.
+    """
     with ExitStack() as stack:
-        for path in wanted:
+        for path in sorted(set(files)):
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:

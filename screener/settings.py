@@ -19,6 +19,7 @@ from screener.domain import Limits, Triage
 from screener.errors import UsageError
 from screener.pacs.doors import DicomWeb, Dimse, Retry
 from screener.pacs.site import CsvDoor, Publish, Worklist
+from screener.pacs.source import Pull, Receiver
 from screener.report.tables import TableLayout
 from screener.site_file import read_site_file
 
@@ -133,6 +134,8 @@ class Settings:
         worklist: Where `publish` writes entries of a modality worklist.
         dicomweb: The PACS by DICOMweb, for the commands with a network.
         dimse: The PACS by C-STORE, C-FIND and C-MOVE, for the commands with a network.
+        pull: What `pull` fetches from the PACS.
+        receiver: Where the PACS sends to when `pull` asks it by C-MOVE.
         retry: How patient they are.
     """
 
@@ -173,6 +176,8 @@ class Settings:
     worklist: Worklist = field(default_factory=Worklist)
     dicomweb: DicomWeb = field(default_factory=DicomWeb)
     dimse: Dimse = field(default_factory=Dimse)
+    pull: Pull = field(default_factory=Pull)
+    receiver: Receiver = field(default_factory=Receiver)
     retry: Retry = field(default_factory=Retry)
 
     def __post_init__(self) -> None:

@@ -30,6 +30,9 @@ EXAMPLES: Mapping[str, str] = {
     "ca_file": '"/etc/screener/hospital-ca.pem"',
     "client_certificate": '"/etc/screener/screener.pem"',
     "client_key": '"/etc/screener/screener.key"',
+    "certificate": '"/etc/screener/screener.pem"',
+    "key": '"/etc/screener/screener.key"',
+    "peers_ca_file": '"/etc/screener/hospital-ca.pem"',
 }
 """For what has no default that could be written, or has a plainer form than Python's."""
 

@@ -32,6 +32,7 @@ ONLY_IN = {
         "screener.screening",
         "screener.explain",
         "screener.pacs.queue",
+        "screener.pacs.pull_state",
     ),
     "pynetdicom": ("screener.pacs.",),
     "dicomweb_client": ("screener.pacs.",),
@@ -51,7 +52,7 @@ PURE = (
     "strict_json",
     "views",
 )
-PACS_DATA = ("screener.pacs.doors", "screener.pacs.site")
+PACS_DATA = ("screener.pacs.doors", "screener.pacs.site", "screener.pacs.source")
 LONGEST = 400
 
 

@@ -60,6 +60,7 @@ _PASSING = frozenset(
         "CONNECTION_REFUSED",
         "NO_ROUTE",
         "NO_SUCH_HOST",
+        "NO_LIST",
         "TIMEOUT",
     }
 )
@@ -70,7 +71,7 @@ MENDS = {
     "NO_SUCH_HOST": "the name of the host is unknown: check it, and this machine's DNS",
     "NO_ROUTE": "the network does not lead there: check cable, VLAN and firewall",
     "TIMEOUT": "the server is slow or a firewall drops packets; raise timeout_s if it is slow",
-    "CONNECTION_LOST": "the server went away in the middle; it is sent again",
+    "CONNECTION_LOST": "the server went away in the middle; it is tried again",
     "CERTIFICATE": "the server's certificate is not trusted, expired or for another name: give its"
     " issuer with ca_file",
     "TLS": "the server does not speak TLS here, or wants another version: check tls and the port",
@@ -86,6 +87,31 @@ MENDS = {
     "REDIRECT": "the server sends us elsewhere: give the address that it names as url",
     "NO_PROOF": "the server's answer does not say that it stored the object: check url",
     "NOT_DICOMWEB": "there is no DICOMweb server at that address: check url",
+    "BAD_UID": "a UID of the archive's cannot stand in a query: ask its administrator",
+    "COUNT": "the archive lists fewer than it counts: it is asked again by the next pull",
+    "CUT": "it ends too early: it is fetched again by the next pull",
+    "CUT_SHORT": "the server cuts its answers off at a limit: have that raised, or pull more often",
+    "DATE_IGNORED": "the server gives studies of other days than were asked for: ask its"
+    " administrator for matching by Study Date",
+    "DISK_FULL": "less than [pull] free_gb would stay free: free space, or set keep_days",
+    "FOLDER_FULL": "the folder holds [pull] most_gb: raise it, remove studies, or set keep_days",
+    "MOVE_DESTINATION": "the server does not know where to send: enter [receiver] ae_title there"
+    " with this machine's address and port",
+    "NOT_DICOM": "what came is no DICOM file: look at the object in the archive",
+    "NOT_SENT": "the server says that it sent the object, and nothing came: check the address and"
+    " port that it has for [receiver] ae_title, and the firewall",
+    "NO_LIST": "the server's answer is no list: check url, and the server's own log",
+    "NO_OBJECT": "the server's answer holds no object: look into its own log",
+    "NO_QUERY": "the server offers no query and retrieval, study root, to this machine: ask its"
+    " administrator",
+    "NO_STUDY_TIME": "the server takes no offset, and holds studies without a time, so that a day"
+    " cannot be listed in parts: pull by c-get or c-move",
+    "OTHER_OBJECT": "another object came than was asked for: ask the archive's administrator",
+    "OTHER_STUDY": "the object says another study than the archive's list: ask its administrator",
+    "PAGES_REPEAT": "the server gives the same page again and again: pull by c-get or c-move",
+    "TIME_IGNORED": "the server takes no offset and does not match Study Time: pull by c-get or"
+    " c-move",
+    "TOO_LARGE": "the object is longer than [limits] file_bytes",
 }
 # PS3.4 B.2.3 and PS3.18 I.2.2: statuses that a server gives to one object.
 _STATUS = {
@@ -113,6 +139,19 @@ def of_status(status: int) -> Answer:
     if status in _OUT_OF_RESOURCES or status in _LATER:
         return Answer(Reply.LATER, code)
     return Answer(Reply.REFUSED, code)
+
+
+def of_retrieve(status: int) -> Answer:
+    """What a final C-FIND, C-GET or C-MOVE status means that is not success (PS3.4 C.4)."""
+    if status == 0xA801:
+        return Answer(Reply.UNREACHABLE, "MOVE_DESTINATION")
+    if status == 0xFE00:
+        # Nobody cancelled: the server has a limit.
+        return Answer(Reply.REFUSED, "CUT_SHORT")
+    answer = of_status(status)
+    if answer.reply is Reply.DONE:
+        return Answer(Reply.REFUSED, f"0x{status:04X}")
+    return answer
 
 
 def of_http(status: int) -> Answer:

@@ -78,6 +78,8 @@ def open_client(door: DicomWeb, session: requests.Session | None = None) -> DICO
         door.root,
         session=session or open_session(door),
         chunk_size=_ONE_PIECE,
+        # What may stand in an address is checked where UIDs come from a server.
+        permissive_uid=True,
         timeout=door.timeout_s,
     )
     client.set_http_retry_params(retry=False)

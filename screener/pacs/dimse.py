@@ -13,6 +13,8 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 
 from screener.pacs.answer import Answer, Reply, of_network_error, of_status
@@ -32,12 +34,20 @@ def contexts_for(
     return [build_context(uid, list(syntaxes)) for uid in sorted(set(sop_classes))]
 
 
-def associate(door: Dimse, contexts: list[PresentationContext]) -> Association | Answer:
+def associate(
+    door: Dimse,
+    contexts: list[PresentationContext],
+    *,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    handlers: Sequence[EventHandlerType] = (),
+) -> Association | Answer:
     """Open an association; where that fails, why.
 
     Args:
         door: Where; its timeout holds for connecting and for every answer.
         contexts: What is negotiated, as `contexts_for` or pynetdicom makes them.
+        roles: Classes that the server is to send over this association (C-GET).
+        handlers: What is called for them.
 
     Returns:
         The association, established: the caller releases it. Else what kept it from being so.
@@ -57,7 +67,13 @@ def associate(door: Dimse, contexts: list[PresentationContext]) -> Association |
             # pynetdicom leaves the socket of a connection that failed to the garbage collector.
             warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
             association = entity.associate(
-                door.host, door.port, contexts=contexts, ae_title=door.ae_title, tls_args=tls
+                door.host,
+                door.port,
+                contexts=contexts,
+                ae_title=door.ae_title,
+                tls_args=tls,
+                ext_neg=list(roles),
+                evt_handlers=list(handlers),
             )
     except OSError as error:
         return of_network_error(error)

@@ -10,7 +10,15 @@ from screener.errors import UsageError
 
 PACKAGES = ("dicomweb_client", "highdicom", "pynetdicom", "requests")
 # Their words may hold a patient's name, a UID or an address; what matters comes back as an Answer.
-_TALKING = ("dicomweb_client", "highdicom", "pynetdicom", "pydicom", "urllib3", "requests")
+_TALKING = (
+    "dicomweb_client",
+    "highdicom",
+    "pydicom",
+    "pynetdicom",
+    "requests",
+    "retrying",
+    "urllib3",
+)
 
 
 def require_extra() -> None:

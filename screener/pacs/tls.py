@@ -42,6 +42,31 @@ def tls_context(
     return context
 
 
+def server_context(certificate: Path, key: Path, peers_ca_file: Path | None) -> ssl.SSLContext:
+    """A server's context: TLS 1.2 or newer; a client must show a certificate where they are named.
+
+    Raises:
+        UsageError: a file is missing, is no PEM, or a key is open to others.
+    """
+    for path in (certificate, key, peers_ca_file):
+        if path is not None and not path.is_file():
+            raise UsageError(f"there is no file {str(path)!r}", "the site file names it")
+    _refuse_open(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")
+        if peers_ca_file is not None:
+            context.load_verify_locations(cafile=peers_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (ssl.SSLError, OSError, ValueError):
+        raise UsageError(
+            "certificate, key or peers_ca_file of [receiver] cannot be used",
+            "they must be PEM, and the key without a password",
+        ) from None
+    return context
+
+
 def read_secret(path: Path, what: str) -> str:
     """A token or password: the one line of a file that only its owner may read.
 

@@ -87,6 +87,8 @@ class Orthanc:
     folder: Path
     http: int
     dicom: int
+    receiver: int
+    """Where it sends to by C-MOVE, under the AE title SCREENER."""
     ae_title: str = "ORTHANC"
     _opener: Any = field(default=None, repr=False)
 
@@ -129,13 +131,15 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def orthanc(folder: Path, *, http: int = 0, dicom: int = 0, **more: Any) -> Iterator[Orthanc]:
+def orthanc(
+    folder: Path, *, http: int = 0, dicom: int = 0, receiver: int = 0, **more: Any
+) -> Iterator[Orthanc]:
     """Orthanc with a login, DICOMweb and worklists; `more` goes into its configuration."""
     need(ORTHANC)
     plugins = [plugin("OrthancDicomWeb"), plugin("ModalityWorklists")]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "worklists").mkdir(exist_ok=True)
-    server = Orthanc(folder, http or free_port(), dicom or free_port())
+    server = Orthanc(folder, http or free_port(), dicom or free_port(), receiver or free_port())
     configuration = {
         "Name": "test",
         "StorageDirectory": str(folder / "db"),
@@ -147,6 +151,7 @@ def orthanc(folder: Path, *, http: int = 0, dicom: int = 0, **more: Any) -> Iter
         "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowFindWorklist": True,
         "DicomAlwaysAllowGet": True,
+        "DicomModalities": {"screener": ["SCREENER", "127.0.0.1", server.receiver]},
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {USER: PASSWORD},

@@ -202,7 +202,7 @@ Respond = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def web_server(respond: Respond) -> Iterator[str]:
+def web_server(respond: Respond, get: Respond | None = None) -> Iterator[str]:
     """An HTTP server that answers as no Orthanc does."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -211,9 +211,7 @@ def web_server(respond: Respond) -> Iterator[str]:
             respond(self)
 
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            (get or respond)(self)
 
         def log_message(self, *_: object) -> None:
             pass

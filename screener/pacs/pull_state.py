@@ -1,0 +1,216 @@
+"""What was fetched, what could not be and why, and how far: one SQLite file beside the folder.
+
+Every change is a transaction of its own, made after the file it speaks of was renamed and synced: a
+kill forgets nothing but the last file, which is then fetched once more under the same name.
+
+States: STORED; MISSING, asked for again by the next pulls; GIVEN_UP, after `again_days`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from screener.errors import RunError, UsageError
+from screener.pacs.archive import Film
+from screener.pacs.window import stamp
+
+VERSION = 1
+OBJECT, STUDY = "object", "study"
+_SCHEMA = """
+CREATE TABLE marks (
+    source TEXT NOT NULL, modality TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (source, modality)) WITHOUT ROWID;
+CREATE TABLE things (
+    source TEXT NOT NULL, level TEXT NOT NULL, uid TEXT NOT NULL,
+    study_uid TEXT NOT NULL, series_uid TEXT NOT NULL, study_date TEXT NOT NULL,
+    sop_class TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
+    file TEXT NOT NULL DEFAULT '', PRIMARY KEY (source, level, uid)) WITHOUT ROWID;
+CREATE INDEX things_state ON things (source, state) WHERE state != 'STORED';
+"""
+
+
+@contextmanager
+def state_errors(path: Path) -> Iterator[None]:
+    """Make of an error of the database what a user can act on."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RunError(
+            f"the state {str(path)!r} failed: {error.sqlite_errorname}"
+            if getattr(error, "sqlite_errorname", None)
+            else f"the state {str(path)!r} failed: {type(error).__name__}",
+            "what was done before is kept",
+            "check the disk and the permissions, then run the same command again",
+        ) from error
+
+
+class PullState:
+    """The state of an archive named `source`. A context manager; every writing commits."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        """Open or create it.
+
+        Raises:
+            UsageError: it was written by a newer program.
+            RunError: it cannot be opened or is none.
+        """
+        self._path, self._source = path, source
+        with state_errors(path):
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._db.row_factory = sqlite3.Row
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version > VERSION or (version == 0 and tables):
+                self._db.close()
+                raise UsageError(
+                    f"{str(path)!r} is no state of this program's pull, or of a newer one",
+                    "nothing was changed",
+                    "give another --state",
+                )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            if version == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    # -- the mark -----------------------------------------------------------------------------
+
+    def mark(self, modality: str) -> datetime | None:
+        """When the last pull began that left nothing out of its window; None for never."""
+        row = self._db.execute(
+            "SELECT at FROM marks WHERE source = ? AND modality = ?", (self._source, modality)
+        ).fetchone()
+        return None if row is None else datetime.fromisoformat(row[0])
+
+    def move_mark(self, modality: str, at: datetime) -> None:
+        """Everything up to there is stored or recorded as missing."""
+        self._db.execute(
+            "INSERT INTO marks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
+            (self._source, modality, stamp(at)),
+        )
+
+    # -- what is known ------------------------------------------------------------------------
+
+    def file_of(self, uid: str) -> str | None:
+        """The name of the file of a stored object; None where it is not stored."""
+        row = self._db.execute(
+            "SELECT file FROM things WHERE source = ? AND level = 'object' AND uid = ?"
+            " AND state = 'STORED'",
+            (self._source, uid),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def is_recorded(self, level: str, uid: str) -> bool:
+        """Whether it is stored, or known to be missing."""
+        row = self._db.execute(
+            "SELECT 1 FROM things WHERE source = ? AND level = ? AND uid = ?",
+            (self._source, level, uid),
+        ).fetchone()
+        return row is not None
+
+    def missing(self) -> list[Film]:
+        """The objects to ask for again, the least often tried first."""
+        rows = self._db.execute(
+            "SELECT uid, series_uid, study_uid, study_date, sop_class FROM things"
+            " WHERE source = ? AND level = 'object' AND state = 'MISSING' ORDER BY attempts, uid",
+            (self._source,),
+        )
+        return [Film(*row) for row in rows]
+
+    def missing_studies(self) -> list[tuple[str, str]]:
+        """The studies to list again, with their dates."""
+        rows = self._db.execute(
+            "SELECT uid, study_date FROM things WHERE source = ? AND level = 'study'"
+            " AND state = 'MISSING' ORDER BY attempts, uid",
+            (self._source,),
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    # -- what became of it --------------------------------------------------------------------
+
+    def put(self, film: Film, state: str, now: datetime, *, code: str = "", file: str = "") -> None:
+        """An object is STORED under a name, or MISSING and why."""
+        self._put(
+            OBJECT,
+            film.sop_instance_uid,
+            (film.study_instance_uid, film.series_instance_uid, film.study_date),
+            film.sop_class_uid,
+            (state, code, stamp(now), file),
+        )
+
+    def put_study(self, uid: str, study_date: str, code: str, now: datetime) -> None:
+        """The objects of a study could not be listed, and why."""
+        self._put(STUDY, uid, (uid, "", study_date), "", ("MISSING", code, stamp(now), ""))
+
+    def _put(
+        self,
+        level: str,
+        uid: str,
+        place: tuple[str, str, str],
+        sop_class: str,
+        became: tuple[str, str, str, str],
+    ) -> None:
+        state, code, now, file = became
+        self._db.execute(
+            "INSERT INTO things VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state, code = excluded.code,"
+            " attempts = attempts + 1, last_at = excluded.last_at, file = excluded.file",
+            (self._source, level, uid, *place, sop_class, state, code, now, now, file),
+        )
+
+    def study_listed(self, uid: str) -> None:
+        """A study that could not be listed was, now."""
+        self._db.execute(
+            "DELETE FROM things WHERE source = ? AND level = 'study' AND uid = ?",
+            (self._source, uid),
+        )
+
+    def give_up(self, before: datetime) -> None:
+        """Ask no more for what was first missed before a moment."""
+        self._db.execute(
+            "UPDATE things SET state = 'GIVEN_UP' WHERE source = ? AND state = 'MISSING'"
+            " AND first_at < ?",
+            (self._source, stamp(before)),
+        )
+
+    def left(self) -> dict[tuple[str, str], int]:
+        """How many are not stored, by state and code."""
+        rows = self._db.execute(
+            "SELECT state, code, count(*) FROM things WHERE source = ? AND state != 'STORED'"
+            " GROUP BY 1, 2 ORDER BY 1, 2",
+            (self._source,),
+        )
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    def stored_before(self, before: datetime) -> list[tuple[str, str]]:
+        """UID and file of what was stored before a moment and not removed yet."""
+        rows = self._db.execute(
+            "SELECT uid, file FROM things WHERE source = ? AND state = 'STORED' AND file != ''"
+            " AND last_at < ?",
+            (self._source, stamp(before)),
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def file_removed(self, uid: str) -> None:
+        """Its file was removed because it is old; it stays known."""
+        self._db.execute(
+            "UPDATE things SET file = '' WHERE source = ? AND level = 'object' AND uid = ?",
+            (self._source, uid),
+        )
