@@ -18,7 +18,7 @@ DEMO := .venv
 TEST := .venv-test
 SOURCES := pyproject.toml $(shell find screener export -name '*.py' -o -name '*.onnx')
 # Toolkits that wrote or check what the tests read, and what injects faults.
-SYSTEM_PACKAGES := dcmtk dicom3tools openssl orthanc orthanc-dicomweb strace
+SYSTEM_PACKAGES := chromium chromium-driver dcmtk dicom3tools openssl orthanc orthanc-dicomweb strace
 PIP := -m pip --disable-pip-version-check install --quiet
 
 # The shims of version managers answer to names that they cannot run: each is asked.
@@ -87,7 +87,7 @@ $(TEST)/.installed: pyproject.toml
 	@touch $@
 
 system:
-	@for command in dcmdump dciodvfy openssl Orthanc strace; do \
+	@for command in chromedriver chromium dcmdump dciodvfy openssl Orthanc strace; do \
 	command -v $$command >/dev/null || missing=yes; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -200,7 +200,7 @@ def evaluate(
 
     Example: screener evaluate shipped films.csv --out measured
     """
-    require_extra("evaluate", "scipy", "matplotlib", "jinja2")
+    require_extra("evaluate", "scipy", "matplotlib")
     from export.evaluate import evaluate as run_evaluation
     from export.statements import read_statements
     from export.waiting import Site

@@ -225,9 +225,11 @@ def make_thumbnail(pixels: Pixels) -> bytes:
         pixels: float32 (224, 224) in [0, 1].
     """
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    for side, quality in ((160, 60), (128, 50), (112, 35), (96, 20), (64, 10), (32, 5)):
+    for side, quality in ((160, 45), (128, 45), (112, 35), (96, 20), (64, 10), (32, 5)):
         buffer = io.BytesIO()
-        image.resize((side, side), Image.Resampling.BOX).save(buffer, "JPEG", quality=quality)
+        image.resize((side, side), Image.Resampling.BOX).save(
+            buffer, "JPEG", quality=quality, optimize=True
+        )
         if buffer.tell() <= THUMBNAIL_BYTES:
             break
     return buffer.getvalue()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +23,9 @@ from screener.model_card import write_card
 from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
-from screener.report.rows import image_row, triage_row
+from screener.report.html import LISTED, SHOWN, ReportFacts, write_html
+from screener.report.pictures import Picture, picture_of
+from screener.report.rows import image_row, shown_path, triage_row
 from screener.report.store import ReportStore
 from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
 from screener.report.verdicts import Report, verdicts
@@ -55,11 +58,9 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
             "please report this as a bug",
         )
     store.write_verdicts(verdicts(store, store.study_rows(night.roots), report))
-    triage = Counter[str]()
-    new_studies = 0
+    tallies = Tallies()
     for row in store.read_verdicts():
-        triage[row["triage"]] += 1
-        new_studies += row["is_new"]
+        tallies.add(row)
     new_failures = store.new_failures(night.number)
     failed = sum(outcomes.get(Outcome.FAILED, {}).values())
     fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
@@ -79,8 +80,8 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
         out=out,
         exit_code=3 if fails else 0,
         outcomes=outcomes,
-        triage={name.value: triage[name.value] for name in Triage},
-        new_studies=new_studies,
+        triage={name.value: tallies.triage[name.value] for name in Triage},
+        new_studies=tallies.new,
         new_failures=new_failures,
         provider=night.classifier.provider,
         model=night.bundle.name,
@@ -89,12 +90,32 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
         examined=night.examined,
         notices=tuple(notices),
     )
-    writers = _writers(night, store, report, out)
+    writers = _writers(night, store, report, out, _facts(night, store, summary, tallies))
     publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access)
     store.mark_published(night.number, _now())
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
     return summary
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Studies counted by what the report says of them."""
+
+    triage: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    new: int = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count one study."""
+        self.triage[row["triage"]] += 1
+        self.reasons[row["reason_code"]] += 1
+        self.changes[row["change"]] += 1
+        self.new += row["is_new"]
+        if row["warnings"]:
+            self.warnings.update(row["warnings"].split(";"))
 
 
 def _report(night: Night) -> Report:
@@ -114,8 +135,36 @@ def _report(night: Night) -> Report:
     )
 
 
-def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dict[str, Any]:
-    """A function that writes rows to a text stream and returns their number, for each file."""
+def _facts(night: Night, store: ReportStore, summary: RunSummary, tallies: Tallies) -> ReportFacts:
+    """What the head of the page says of the run."""
+    return ReportFacts(
+        run_id=night.run_id,
+        started_at=night.now,
+        elapsed_s=summary.elapsed_s,
+        software_version=__version__,
+        provider=summary.provider,
+        identifiers=night.settings.identifiers,
+        card=night.bundle.card,
+        model_sha256=night.bundle.sha256,
+        points=night.points,
+        outcomes=summary.outcomes,
+        triage=summary.triage,
+        reasons=tallies.reasons,
+        warnings=tallies.warnings,
+        changes=tallies.changes,
+        new_failures=summary.new_failures,
+        failures=[
+            failure | {"path": shown_path(failure["path"])}
+            for failure in store.failures(night.number, LISTED)
+        ],
+        notices=summary.notices,
+    )
+
+
+def _writers(
+    night: Night, store: ReportStore, report: Report, out: Path, facts: ReportFacts
+) -> dict[str, Any]:
+    """A function that writes rows to a stream and returns their number, for each file."""
     settings = night.settings
     key = b""
     if settings.identifiers == "pseudonym":
@@ -133,11 +182,22 @@ def _writers(night: Night, store: ReportStore, report: Report, out: Path) -> dic
         for row in store.image_rows(night.number):
             yield mask(image_row(row, report.run_id, report.findings), settings.identifiers, key)
 
+    def studies() -> Iterator[tuple[Mapping[str, Any], Picture | None]]:
+        for rank, (row, image) in enumerate(store.pictured_verdicts(SHOWN), 1):
+            shown = mask(triage_row(row, rank), settings.identifiers, key)
+            # Text that is burned into a film would say what the report was told to leave out.
+            hidden = settings.identifiers != "full" and image["burned_in_annotation"]
+            yield shown, None if hidden else picture_of(image, row["finding"])
+
+    facts = replace(
+        facts, failures=[mask(each, settings.identifiers, key) for each in facts.failures]
+    )
     columns = image_columns(report.findings)
     layout = site_layout(settings.report)
     writers = {
         "triage.csv": lambda stream: write_table(stream, TRIAGE_COLUMNS, triage_rows(), layout),
         "images.csv": lambda stream: write_table(stream, columns, image_rows()),
+        "report.html": lambda stream: write_html(stream, facts, studies()),
     }
     if settings.spreadsheet:
         writers["triage-spreadsheet.csv"] = lambda stream: write_table(

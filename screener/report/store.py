@@ -13,19 +13,23 @@ from screener.ledger_schema import HEADER_COLUMNS
 if TYPE_CHECKING:
     from screener.report.verdicts import Verdict
 
+# The points that judged an image, and the score that it got from their model.
+_SCORED = """
+LEFT JOIN points p ON p.id = i.points_id
+LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha256
+    AND s.bundle_sha256 = p.bundle_sha256
+    AND s.preprocessing = (SELECT max(preprocessing) FROM scores t
+        WHERE t.pixels_sha256 = s.pixels_sha256 AND t.bundle_sha256 = s.bundle_sha256)
+"""
 _IMAGES = """
 SELECT i.path, i.source, i.gone, i.run, i.sha256, i.study_key, i.patient_key, i.outcome,
     i.reason_code, i.detail, i.warnings, i.examined_at, i.pixels_sha256, i.voi_source,
     i.levels_dropped, i.decoder, i.decode_ms, i.points_id,
     {header}, p.bundle_sha256, s.scores, s.logits, s.novelty, s.cam, s.provider,
     s.software_version, s.scored_at
-FROM images i
-LEFT JOIN points p ON p.id = i.points_id
-LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha256
-    AND s.bundle_sha256 = p.bundle_sha256
-    AND s.preprocessing = (SELECT max(preprocessing) FROM scores t
-        WHERE t.pixels_sha256 = s.pixels_sha256 AND t.bundle_sha256 = s.bundle_sha256)
-""".format(header=", ".join(f"i.{name}" for name in HEADER_COLUMNS))
+FROM images i {scored}""".format(
+    header=", ".join(f"i.{name}" for name in HEADER_COLUMNS), scored=_SCORED
+)
 
 # Columns of a verdict that differ from night to night though nothing new is said.
 _SAID = ("triage", "priority", "digest", "model_sha256", "operating_point", "threshold")
@@ -95,7 +99,7 @@ class ReportStore:
         self._db.execute("DROP TABLE IF EXISTS temp.notes")
         self._db.execute(
             "CREATE TEMP TABLE verdicts (urgency INTEGER, falling REAL, study_key TEXT,"
-            " patient_key TEXT, row TEXT)"
+            " patient_key TEXT, image BLOB, row TEXT)"
         )
         self._db.execute(
             "CREATE TEMP TABLE notes (path BLOB PRIMARY KEY, duplicate_of BLOB,"
@@ -103,8 +107,8 @@ class ReportStore:
         )
         for verdict in verdicts:
             self._db.execute(
-                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)",
-                (*verdict.key, json.dumps(verdict.row)),
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
+                (*verdict.key, verdict.image, json.dumps(verdict.row)),
             )
             self._db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", verdict.notes)
 
@@ -114,6 +118,30 @@ class ReportStore:
             "SELECT row FROM verdicts ORDER BY urgency, falling, study_key, patient_key"
         )
         return (json.loads(row[0]) for row in rows)
+
+    def pictured_verdicts(self, most: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The first verdicts in the order of the worklist, each with what is shown of its image."""
+        place = "urgency, falling, study_key, patient_key"
+        rows = self._rows(
+            "SELECT v.row, i.thumbnail, i.rows, i.columns, i.burned_in_annotation, s.cam,"
+            " b.findings"
+            f" FROM (SELECT * FROM verdicts ORDER BY {place} LIMIT ?) v"
+            f" LEFT JOIN images i ON i.path = v.image {_SCORED}"
+            " LEFT JOIN bundles b ON b.sha256 = p.bundle_sha256"
+            f" ORDER BY {', '.join(f'v.{name}' for name in place.split(', '))}",
+            (most,),
+        )
+        return ((json.loads(facts.pop("row")), facts) for facts in rows)
+
+    def failures(self, run: int, most: int) -> list[dict[str, Any]]:
+        """The first paths that failed in a run, those first that had not failed before."""
+        return list(
+            self._rows(
+                "SELECT path, reason_code, detail FROM images WHERE run = ? AND outcome = 'FAILED'"
+                " ORDER BY failure_reported, path LIMIT ?",
+                (run, most),
+            )
+        )
 
     def last_reported(self, study_key: str, patient_key: str, run: int) -> sqlite3.Row | None:
         """What the last published report at or before a run said of a study."""

@@ -56,11 +56,13 @@ def verdicts(store: ReportStore, rows: Iterable[Row], report: Report) -> Iterato
 class Verdict:
     """A study's row before it has its rank.
 
-    `key` orders it. `notes`: path, duplicate of, UID conflict, for its images that have either.
+    `key` orders it. `image`: path of the image that decided, or that a reader should look at.
+    `notes`: path, duplicate of, UID conflict, for its images that have either.
     """
 
     key: tuple[float | int | str, ...]
     row: dict[str, Any]
+    image: bytes
     notes: tuple[Note, ...]
 
 
@@ -153,7 +155,7 @@ def _verdict(
         "patient_key": patient_key,
     }
     urgency, falling, _ = sort_key(verdict.triage, score, study_key)
-    return Verdict((urgency, falling, study_key, patient_key), row, notes)
+    return Verdict((urgency, falling, study_key, patient_key), row, image["path"], notes)
 
 
 def _told(last: Row) -> tuple[str, str, str]:
