@@ -117,6 +117,10 @@ def explain(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="The ledger, where it is not in DIR."),
     ] = None,
+    picture: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE.png", help="Draw the film and the map over it into this file."),
+    ] = None,
 ) -> None:
     """Tell everything that is known of one study.
 
@@ -124,9 +128,14 @@ def explain(
     were used, decoder, VOI, novelty, and where on the film the score comes from. It shows the
     patient's identifiers, whatever the report does.
 
-    Example: screener explain /data/report 1.2.840.113619.2.1
+    Example: screener explain /data/report 1.2.840.113619.2.1 --picture film.png
     """
     from screener.explain import explain_study
 
     for line in explain_study(out, study, state):
         tell(line)
+    if picture is not None:
+        from screener.explain_picture import write_picture
+
+        count = write_picture(picture, out, study, state)
+        tell(f"wrote {picture}: {count} image{'s' if count > 1 else ''}")

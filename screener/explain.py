@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from screener import __version__
 from screener.errors import UsageError
 from screener.ledger import Ledger
 from screener.outcomes import REASONS, WARNINGS, ReasonCode, Warn
+from screener.report.pictures import map_of
 from screener.report.rows import shown_path
 from screener.report.store import ReportStore
 from screener.report.verdicts import Report, verdicts
+
+if TYPE_CHECKING:
+    from screener.report.pictures import Map
 
 SHADES = " .:-=+*#%@"
 MOST = 20
@@ -36,18 +37,8 @@ def explain_study(out: Path, wanted: str, state: Path | None = None) -> Iterator
         UsageError: no ledger there, or no such study in it.
         RunError: the ledger cannot be read.
     """
-    path = state or out / "state.sqlite"
-    if not path.is_file():
-        raise UsageError(
-            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
-        )
-    with Ledger(path) as ledger:
-        examples = _studies(ledger.db, wanted)
-        if not examples:
-            raise UsageError(
-                f"no study {wanted!r} in {str(path)!r}",
-                mend="name it by UID, accession number, patient id, study key or path",
-            )
+    with open_ledger(out, state) as ledger:
+        examples = find_studies(ledger, wanted)
         for number, example in enumerate(examples[:MOST]):
             if number:
                 yield ""
@@ -56,20 +47,45 @@ def explain_study(out: Path, wanted: str, state: Path | None = None) -> Iterator
             yield f"and {len(examples) - MOST} studies more"
 
 
-def _studies(db: sqlite3.Connection, wanted: str) -> list[bytes]:
-    """A path of every study that is meant."""
+def open_ledger(out: Path, state: Path | None) -> Ledger:
+    """Open the ledger of an output folder; none is made where there is none.
+
+    Raises:
+        UsageError: no ledger there.
+        RunError: it cannot be read.
+    """
+    path = state or out / "state.sqlite"
+    if not path.is_file():
+        raise UsageError(
+            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
+        )
+    return Ledger(path)
+
+
+def find_studies(ledger: Ledger, wanted: str) -> list[bytes]:
+    """A path of every study that is meant.
+
+    Raises:
+        UsageError: no such study.
+    """
     condition = " OR ".join(f"{name} = ?" for name in _NAMES)
-    rows = db.execute(
+    rows = ledger.db.execute(
         f"SELECT min(path) FROM images WHERE study_key != '' AND ({condition} OR path = ?)"
         " GROUP BY study_key ORDER BY study_key",
         (*[wanted] * len(_NAMES), os.path.abspath(os.fsencode(wanted))),
     )
-    return [row[0] for row in rows]
+    found = [row[0] for row in rows]
+    if not found:
+        raise UsageError(
+            f"no study {wanted!r} in {str(ledger.path)!r}",
+            mend="name it by UID, accession number, patient id, study key or path",
+        )
+    return found
 
 
 def _study(ledger: Ledger, example: bytes) -> Iterator[str]:
     store = ReportStore(ledger)
-    report = _report(ledger)
+    report = report_of(ledger)
     images = list(store.study_rows([example]))
     for verdict in verdicts(store, iter(images), report):
         row = verdict.row
@@ -81,16 +97,16 @@ def _study(ledger: Ledger, example: bytes) -> Iterator[str]:
             ("taken", f"{row['study_date']} {row['study_time']}".strip()),
             ("triage", f"{row['triage']}: {row['reason']} ({row['reason_code']})"),
             ("score", _score(row)),
-            ("model", f"{row['model']}, SHA-256 {row['model_sha256'][:12]}, {row['provider']}"),
+            ("model", _model(row)),
             ("warnings", _warnings(row["warnings"])),
             ("reported", _reported(store, row["study_key"], row["patient_key"])),
         )
     for number, image in enumerate(images, 1):
         yield f"Image {number} of {len(images)}: {shown_path(image['path'])}"
-        yield from _image(image)
+        yield from _image(image, findings_of(report, image))
 
 
-def _report(ledger: Ledger) -> Report:
+def report_of(ledger: Ledger) -> Report:
     """What the last run judged by; a study that it did not judge keeps the points of its time."""
     points = ledger.points()
     bundles = ledger.bundles()
@@ -112,6 +128,18 @@ def _report(ledger: Ledger) -> Report:
     )
 
 
+def _model(row: Mapping[str, Any]) -> str:
+    parts = (row["model"], f"SHA-256 {row['model_sha256'][:12]}", row["provider"])
+    return ", ".join(part for part in parts if part)
+
+
+def findings_of(report: Report, image: Mapping[str, Any]) -> list[str]:
+    """The findings of the model that scored an image, in the order of its scores."""
+    bundle = report.bundles.get(image["bundle_sha256"])
+    found: list[str] = json.loads(bundle["findings"]) if bundle is not None else []
+    return found
+
+
 def _score(row: dict[str, object]) -> str:
     if row["score"] is None:
         return ""
@@ -129,19 +157,23 @@ def _reported(store: ReportStore, study_key: str, patient_key: str) -> str:
     return f"as {last['triage']}, {priority}, first in run {last['run']}"
 
 
-def _image(image: sqlite3.Row | dict[str, Any]) -> Iterator[str]:
+def _image(image: Mapping[str, Any], findings: list[str]) -> Iterator[str]:
     code = image["reason_code"]
     outcome = image["outcome"]
     if code:
         outcome += f": {REASONS[ReasonCode(code)][1]} ({code})"
     size = f"{image['rows']} x {image['columns']}" if image["rows"] else ""
     header = [image["modality"], image["view_position"], image["body_part_examined"]]
-    header += [image["photometric_interpretation"], size]
+    header += [image["anatomic_region"], image["photometric_interpretation"], size]
+    age = image["age_years"]
     yield from _fields(
         ("outcome", outcome),
         ("detail", image["detail"]),
         ("file", "gone" if image["gone"] else ""),
         ("header", ", ".join(part for part in header if part)),
+        ("view from", image["view_source"]),
+        ("age", f"{int(age)} years" if isinstance(age, int | float) else ""),
+        ("intent", image["presentation_intent"]),
         ("image UID", image["sop_instance_uid"] or ""),
         ("syntax", image["transfer_syntax_uid"] or ""),
         ("decoder", image["decoder"]),
@@ -152,19 +184,30 @@ def _image(image: sqlite3.Row | dict[str, Any]) -> Iterator[str]:
     )
     if image["scores"] is None:
         return
-    logits = ", ".join(f"{logit:.3f}" for logit in json.loads(image["logits"]))
-    scores = ", ".join(f"{score:.4f}" for score in json.loads(image["scores"]))
+    scores, logits = json.loads(image["scores"]), json.loads(image["logits"])
+    told = [
+        f"{score:.4f} of {finding} (logit {logit:.3f})"
+        for finding, score, logit in zip(findings, scores, logits, strict=True)
+    ]
     yield from _fields(
-        ("score", f"{scores} (logit {logits})"),
+        ("score", "; ".join(told)),
         ("novelty", f"{image['novelty']:.2f}; beyond 1.00 the model does not judge"),
         ("scored", f"{image['scored_at']} on {image['provider']}"),
     )
-    yield "  where the score comes from, as the film hangs (@ most):"
-    yield from _shaded(np.frombuffer(image["cam"], dtype="<f2").reshape(-1, 7, 7)[0])
+    finding = highest(findings, scores)
+    cam = map_of(image["cam"], findings, finding)
+    if cam is not None:
+        yield f"  where the score of {finding} comes from, as the film hangs (@ most):"
+        yield from _shaded(cam)
 
 
-def _shaded(cam: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> Iterator[str]:
-    """A class activation map, float16 (7, 7), as seven lines of text."""
+def highest(findings: list[str], scores: list[float]) -> str:
+    """The finding with the highest score."""
+    return max(zip(scores, findings, strict=True), default=(0.0, ""))[1]
+
+
+def _shaded(cam: Map) -> Iterator[str]:
+    """A class activation map, float32 (7, 7), as seven lines of text."""
     low, high = float(cam.min()), float(cam.max())
     scale = (len(SHADES) - 1) / (high - low) if high > low else 0.0
     for line in cam:

@@ -436,7 +436,8 @@ def test_the_policy_lets_nothing_else_in(browser: Page, tmp_path: Path) -> None:
         document.body.insertAdjacentHTML("beforeend",
           `<img src="${address}/x.png">` + '<img src="data:," onerror="window.taken = 1">'
           + '<p style="color: red">x</p>'
-          + `<iframe src="http://127.0.0.1:9/"></iframe><link rel="stylesheet" href="${address}/x.css">`);
+          + '<iframe src="http://127.0.0.1:9/"></iframe>'
+          + `<link rel="stylesheet" href="${address}/x.css">`);
         const script = document.createElement("script");
         script.textContent = "window.taken = 2";
         document.body.append(script);

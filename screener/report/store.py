@@ -133,6 +133,14 @@ class ReportStore:
         )
         return ((json.loads(facts.pop("row")), facts) for facts in rows)
 
+    def thumbnails(self, study_key: str) -> dict[bytes, bytes]:
+        """Path -> thumbnail, for the images of a study of which one is kept."""
+        rows = self._db.execute(
+            "SELECT path, thumbnail FROM images WHERE study_key = ? AND thumbnail IS NOT NULL",
+            (study_key,),
+        )
+        return {row[0]: row[1] for row in rows}
+
     def failures(self, run: int, most: int) -> list[dict[str, Any]]:
         """The first paths that failed in a run, those first that had not failed before."""
         return list(
