@@ -15,7 +15,7 @@ from screener.errors import UsageError
 from screener.explain import explain_study
 from screener.explain_picture import SIDE, write_picture
 from screener.report.pictures import COLOUR
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from tests.films import TINY, dataset, draw, night, save
 

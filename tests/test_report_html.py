@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import Select
 from screener.report.html import PAGE_BYTES, SHOWN
 from screener.report.pictures import map_of
 from screener.report.words import shown_date, shown_name, shown_time, visible
-from screener.scan import scan
+from screener.screening import scan
 from screener.settings import Settings
 from tests.browser import Page, chromium
 from tests.films import TINY, dataset, draw, night, save
