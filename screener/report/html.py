@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from screener.domain import REASONS, WARNINGS, OperatingPoint, Outcome, ReasonCode, Triage, Warn
+from screener.domain import OperatingPoint, Triage
+from screener.outcomes import REASONS, WARNINGS, Outcome, ReasonCode, Warn
 from screener.report.pictures import Picture
 from screener.report.words import counted, shown_date, shown_name, shown_time, visible
 from screener.triage import STUDY_REASONS, StudyReason
