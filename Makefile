@@ -4,6 +4,7 @@
 # make fuzz MINUTES=...  hostile headers and mutants of every transfer syntax, for so long
 # make bench  measures the speed beside two peers; let nothing else run
 # make score-difference DATA=...  how far scores move where films are decoded at a reduced size
+# make sbom   names all that a scan is made of, the C and C++ libraries inside the wheels too
 # make model DATA=...  trains on labelled radiographs and puts the bundle into the package
 #
 # PYTHON=...  another interpreter than the one that is found
@@ -12,7 +13,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long soak fuzz lint system model bench score-difference clean
+.PHONY: help demo test test-long soak fuzz lint system model bench score-difference sbom clean
 
 DEMO := .venv
 TEST := .venv-test
@@ -122,6 +123,11 @@ score-difference: $(TEST)/.installed
 	@mkdir -p '$(dir $(RUN))'
 	$(TEST)/bin/python -m benchmarks.score_difference --labelled '$(DATA)' \
 	--cache '$(RUN)-pairs.npz' $(if $(MODEL),--model '$(MODEL)')
+
+# CycloneDX 1.6. What is described is the environment of `make demo`: what a hospital installs.
+sbom: $(DEMO)/.installed $(TEST)/.installed
+	@mkdir -p build
+	$(TEST)/bin/python docs/make_sbom.py $(DEMO)/bin/python --out build/sbom.cdx.json
 
 clean:
 	rm -rf $(DEMO) $(TEST) demo-report build dist

@@ -54,6 +54,7 @@ def examine_machine(
     """
     yield Line("python", State.WORKS, platform.python_version())
     yield from _packages()
+    yield from _native_libraries()
     yield from _extras()
     yield from _decoders()
     yield _device(require_gpu)
@@ -71,6 +72,21 @@ def _packages() -> Iterator[Line]:
             yield Line(name, State.FAILS, f"{found}, {least} is needed", mend)
         else:
             yield Line(name, State.WORKS, found)
+
+
+def _native_libraries() -> Iterator[Line]:
+    from screener.native_libraries import PYTHON, native_libraries
+
+    for library in native_libraries():
+        subject = f"{library.name} in {library.wheel}"
+        if library.is_safe:
+            yield Line(subject, State.WORKS, library.version)
+            continue
+        found = f"{library.version} has {library.mended}; {library.least} is needed"
+        mend = f"pip install --upgrade {library.wheel}"
+        if library.wheel == PYTHON:
+            mend = f"install a Python whose {library.name} is {library.least} or newer"
+        yield Line(subject, State.FAILS, found, mend)
 
 
 def _extras() -> Iterator[Line]:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from screener.doctor import State, _file_system, _folder, _requirements, examine_machine
+from screener import native_libraries
+from screener.decoding import DECODERS
+from screener.doctor import (
+    State,
+    _file_system,
+    _folder,
+    _native_libraries,
+    _requirements,
+    examine_machine,
+)
+from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG
 from tests.conftest import Run
 
 TINY = Path(__file__).parent / "data" / "tiny.onnx"
@@ -73,3 +83,23 @@ def test_the_command_ends_with_1_where_something_fails(run_screener: Run, tmp_pa
     assert "fails" in bad.stdout
     assert f"mkdir -p {tmp_path / 'none'}" in bad.stdout
     assert os.fspath(tmp_path / "none") in bad.stdout
+
+
+def test_a_library_with_a_known_hole_fails_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(native_libraries.LEAST, "pillow/openjpeg", ("99.0", "CVE-1"))
+    monkeypatch.setitem(native_libraries.LEAST, "python/zlib", ("99.0", "CVE-2"))
+    failed = {line.subject: line for line in _native_libraries() if line.state is State.FAILS}
+    assert set(failed) == {"openjpeg in pillow", "zlib in python"}
+    line = failed["openjpeg in pillow"]
+    assert "CVE-1; 99.0 is needed" in line.found
+    assert line.mend == "pip install --upgrade pillow"
+    assert "Python" in failed["zlib in python"].mend
+
+
+def test_every_library_that_decodes_is_asked() -> None:
+    named = {decoder.library for decoder in DECODERS.values()} - {"numpy"}
+    named |= {"imagecodecs/libpng", "imagecodecs/libtiff", IMAGECODECS_OPENJPEG}
+    assert named <= set(native_libraries.LEAST)
+    assert all(library.is_safe for library in native_libraries.native_libraries())
