@@ -84,7 +84,7 @@ $(TEST)/.installed: pyproject.toml
 	@test -x $(TEST)/bin/python || "$(PYTHON)" -m venv $(TEST)
 	@echo "Installing into $(TEST) ..."
 	@$(if $(TORCH),$(TEST)/bin/python $(PIP) $(TORCH))
-	@$(TEST)/bin/python $(PIP) --editable '.[evaluate,train,pacs,dev]'
+	@$(TEST)/bin/python $(PIP) --editable '.[evaluate,train,pacs,sign,dev]'
 	@touch $@
 
 system:

@@ -88,19 +88,37 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 @model.command()
-def verify(path: Bundle = None) -> None:
+def verify(
+    path: Bundle = None,
+    public_key: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="PEM", help="Ed25519: check the signature too."),
+    ] = None,
+    signature: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Without it MODEL.sig beside the model."),
+    ] = None,
+) -> None:
     """Check a model before it is used.
 
     Structure, card, and that its outputs are what the card says. Exit code 2 where it must not be
     used.
 
-    Example: screener model verify site.onnx
+    Example: screener model verify site.onnx --public-key site.pub
     """
     from screener.bundle import load_bundle
-    from screener.verify import verify_bundle
+    from screener.signature import require_signature, signature_beside
+    from screener.verify import Check, verify_bundle
 
     bundle = load_bundle(path)
     checks = verify_bundle(bundle)
+    if public_key is not None:
+        if path is None and signature is None:
+            raise UsageError("the signature of the shipped model is not named", mend="--signature")
+        require_signature(bundle, signature or signature_beside(path or Path()), public_key)
+        checks.append(Check("signature", True, f"by {public_key}"))
+    elif signature is not None:
+        raise UsageError("a signature without a key says nothing", mend="give --public-key PEM")
     rows = [(check.name, "works" if check.ok else "fails", check.detail) for check in checks]
     print_table(("check", "state", "found"), rows)
     bad = [check.name for check in checks if not check.ok]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from screener.errors import ScreenerError
 
-EXTRAS = ("evaluate", "train", "pacs")
+EXTRAS = ("evaluate", "train", "pacs", "sign")
 SPARE_BYTES = 1024**3
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"})
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from screener.bundle import load_bundle, shipped_file
 from screener.errors import UsageError
+from screener.signature import require_signature, signature_beside
 
 if TYPE_CHECKING:
     from screener.bundle import Bundle
@@ -49,7 +50,7 @@ def choose_bundle(settings: Settings, kept: str | None = None) -> Choice:
 
     Raises:
         UsageError: the model is not usable, has another precision than the one that is asked for,
-            or is not the one that the threshold was fitted to.
+            is not the one that the threshold was fitted to, or lacks a signature that is required.
     """
     choice = _choose(settings, kept)
     bundle = choice.bundle
@@ -59,6 +60,7 @@ def choose_bundle(settings: Settings, kept: str | None = None) -> Choice:
             "a scan never changes a model's precision by itself",
             "make one with `screener export --int8` and give it with --model",
         )
+    _check_signature(settings, bundle)
     fitted_to = settings.threshold_model_sha256
     if fitted_to and fitted_to != bundle.sha256:
         raise UsageError(
@@ -92,6 +94,18 @@ def _choose(settings: Settings, kept: str | None) -> Choice:
         return Choice(bundle, "as this state's first run decided")
     precision, why = resolve_precision(settings.device)
     return Choice(load_bundle(precision=precision), why, decided=True)
+
+
+def _check_signature(settings: Settings, bundle: Bundle) -> None:
+    if settings.model_public_key is None:
+        return
+    if settings.model is None:
+        raise UsageError(
+            "model_public_key is set, and the model is the one that came with the package",
+            "which no key of yours has signed",
+            "copy it out of the package, sign it, and name it with --model",
+        )
+    require_signature(bundle, signature_beside(settings.model), settings.model_public_key)
 
 
 def resolve_precision(device: str) -> tuple[Shipped, str]:

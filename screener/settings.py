@@ -96,6 +96,8 @@ class Settings:
 
     Attributes:
         model: A bundle; without it the one that ships with the program.
+        model_public_key: An Ed25519 key in PEM. With it a scan takes no model but one that the key
+            has signed, with the signature beside it in MODEL.sig. Needs the extra sign.
         operating_point: Its name in the model card; empty for the card's own first.
         threshold: On the calibrated score, instead of an operating point.
         threshold_model_sha256: The bundle that `threshold` was fitted to; another one is refused.
@@ -140,6 +142,7 @@ class Settings:
     """
 
     model: Path | None = None
+    model_public_key: Path | None = None
     operating_point: str = ""
     threshold: float | None = None
     threshold_model_sha256: str = ""

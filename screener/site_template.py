@@ -18,6 +18,7 @@ from screener.settings import Settings
 WIDTH = 96
 EXAMPLES: Mapping[str, str] = {
     "model": '"/opt/screener/site.onnx"',
+    "model_public_key": '"/etc/screener/site.pub"',
     "threshold": "0.31",
     "state": '"/var/lib/screener/state.sqlite"',
     "log": '"/var/log/screener/scan.jsonl"',
