@@ -5,7 +5,7 @@
 # make bench  measures the speed beside two peers; let nothing else run
 # make score-difference DATA=...  how far scores move where films are decoded at a reduced size
 # make sbom   names all that a scan is made of, the C and C++ libraries inside the wheels too
-# make model DATA=...  trains on labelled radiographs and puts the bundle into the package
+# make model DATA=...  trains on labelled radiographs and puts both bundles into the package
 #
 # PYTHON=...  another interpreter than the one that is found
 # TORCH=...   what pip is given for torch, where a smaller build is at hand:
@@ -99,19 +99,33 @@ system:
 
 MINUTES := 4
 RECIPE := scratch
+LENGTH := 1
+SEED := 1
+WEIGHTS := scratch
+# Of the recipe, such as SETTINGS='drop_path=0.1 mixup=0.2'.
+SETTINGS :=
 RUN := runs/model
 MODELS := screener/models
+RECORD := export/records/screener-covid
 SCREENER := $(TEST)/bin/screener
 WITH_NEGATIVES = $(if $(NEGATIVES),--negatives '$(NEGATIVES)')
 
-# Hours on a processor. A run that was interrupted goes on.
+# Hours on a processor. A run that was interrupted goes on. Its log, figures and plots go into RECORD;
+# the README there says what was run.
 model: $(TEST)/.installed
 	@test -n "$(DATA)" || { echo "Name the labelled radiographs: make model DATA=FOLDER" >&2; exit 1; }
-	$(SCREENER) train '$(DATA)' --out '$(RUN)' --recipe $(RECIPE)
-	mkdir -p $(MODELS)
+	$(SCREENER) train '$(DATA)' --out '$(RUN)' --recipe $(RECIPE) --length $(LENGTH) --seed $(SEED) \
+	--weights '$(WEIGHTS)' $(SETTINGS:%=--set %)
+	mkdir -p $(MODELS) $(RECORD)
 	$(SCREENER) export '$(RUN)/best.pt' --data '$(DATA)' --out $(MODELS)/screener-covid.onnx $(WITH_NEGATIVES)
 	$(SCREENER) model verify $(MODELS)/screener-covid.onnx
-	$(SCREENER) evaluate $(MODELS)/screener-covid.onnx '$(DATA)' --out '$(RUN)/evaluation'
+	$(SCREENER) export $(MODELS)/screener-covid.onnx --int8 --data '$(DATA)' --out $(MODELS)/screener-covid-int8.onnx $(WITH_NEGATIVES)
+	$(SCREENER) model verify $(MODELS)/screener-covid-int8.onnx
+	$(SCREENER) evaluate $(MODELS)/screener-covid.onnx '$(DATA)' --out '$(RUN)/evaluation' --no-films
+	$(SCREENER) evaluate $(MODELS)/screener-covid-int8.onnx '$(DATA)' --out '$(RUN)/evaluation-int8' --no-films
+	cp '$(RUN)/log.csv' $(RECORD)/train-log.csv
+	cd '$(RUN)/evaluation' && install -m 644 metrics.json report.html roc.png reliability.png audit.png '$(abspath $(RECORD))'
+	install -m 644 '$(RUN)/evaluation-int8/metrics.json' $(RECORD)/metrics-int8.json
 
 # Ten minutes and 10 GB of disk. Writes benchmarks/results.json and docs/speed.svg.
 bench: $(TEST)/.installed

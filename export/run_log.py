@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 FIELDS = ("step", "size", "loss", "validation_auc", "images_per_s")
 
 
 class RunLog:
-    """`log.csv` of one run folder; a run that goes on drops the rows of steps it will repeat."""
+    """`log.csv` of one run folder, and TensorBoard's events where it is installed.
+
+    A run that goes on drops what was logged of steps that it will repeat.
+    """
 
     def __init__(self, run: Path, step: int) -> None:
         self._run, self._path = run, run / "log.csv"
@@ -20,6 +27,7 @@ class RunLog:
             writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+        self._board = _open_board(run / "tensorboard", step)
 
     def _rows(self) -> list[dict[str, str]]:
         if not self._path.exists():
@@ -35,16 +43,25 @@ class RunLog:
             csv.DictWriter(stream, FIELDS, lineterminator="\n").writerow(
                 dict(zip(FIELDS, values, strict=True))
             )
-        self._tensorboard(step, {"validation/auc": auc, "train/loss": loss})
-
-    def _tensorboard(self, step: int, values: Mapping[str, float]) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        with SummaryWriter(self._run / "tensorboard") as writer:
+        if self._board is not None:
+            values = {"validation/auc": auc, "train/loss": loss, "images_per_s": images_per_s}
             for name, value in values.items():
-                writer.add_scalar(name, value, step)
+                self._board.add_scalar(name, value, step)
+            # A run that is killed keeps what it logged.
+            self._board.flush()
+
+    def close(self) -> None:
+        """End the log of this process."""
+        if self._board is not None:
+            self._board.close()
+
+
+def _open_board(folder: Path, step: int) -> SummaryWriter | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=step + 1)
 
 
 class Clock:

@@ -150,6 +150,8 @@ class Trainer:
             begin += count
         if not (self.run / BEST).exists():
             self._save(BEST)
+        if self.log is not None:
+            self.log.close()
         return self.run / BEST
 
     def _stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,7 +81,9 @@ def train(
     chosen = RECIPES[name].changed(settings or ()).lengthened(length)
     chosen = replace(chosen, weights=weights, seed=seed)
     checkpoint = run_training(data, out, chosen, device=device)
-    tell(f"checkpoint {checkpoint}")
+    # Under torchrun one of the processes speaks.
+    if os.environ.get("RANK", "0") == "0":
+        tell(f"checkpoint {checkpoint}")
 
 
 def export(

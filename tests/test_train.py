@@ -17,6 +17,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from tensorboard.backend.event_processing.event_accumulator import (  # noqa: E402
+    EventAccumulator,
+)
 
 from export.checkpoint import decisive  # noqa: E402
 from export.devices import Place, find_place, has_bf16  # noqa: E402
@@ -239,13 +242,24 @@ def test_log_drops_what_will_be_repeated(tmp_path: Path) -> None:
     log = RunLog(tmp_path, 0)
     for step in (10, 20, 30):
         log.add(step, 64, 0.5, 0.9, 100.0)
-    RunLog(tmp_path, 20).add(25, 64, 0.4, 0.91, 100.0)
+    log.close()
+    log = RunLog(tmp_path, 20)
+    log.add(25, 64, 0.4, 0.91, 100.0)
+    log.close()
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert lines == [
         "step,size,loss,validation_auc,images_per_s",
         "10,64,0.5000,0.90000,100.0",
         "20,64,0.5000,0.90000,100.0",
         "25,64,0.4000,0.91000,100.0",
+    ]
+    # TensorBoard shows the same.
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = board.Scalars("validation/auc")
+    assert [(event.step, round(event.value, 5)) for event in shown] == [
+        (10, 0.9),
+        (20, 0.9),
+        (25, 0.91),
     ]
 
 
@@ -279,15 +293,25 @@ def test_recipes_end_at_the_size_of_the_model() -> None:
         assert sizes[-1] == 224 or name == "smoke"
 
 
+def test_the_log_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = RunLog(tmp_path, 0)
+    log.add(10, 64, 0.5, 0.9, 100.0)
+    log.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
 @pytest.mark.long
 def test_two_processes_under_torchrun(data: Path, tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(KILLED)
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # As the README gives it.
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", *launcher, "-m", "screener", "train", str(data)]
+    options = ["--out", str(run), "--recipe", "smoke", "--device", "cpu"]
+    stages = "stages=32:1:1e-3:4,48:0.5:5e-4:4"
     root = Path(__file__).parents[1]
     done = subprocess.run(
-        [*command, str(script), str(data), str(run)],
+        [*command, *options, "--set", stages, "--set", "mixup=0.2"],
         capture_output=True,
         text=True,
         cwd=root,
@@ -297,10 +321,12 @@ def test_two_processes_under_torchrun(data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     # Twice the images a step, half the steps; one process speaks and writes.
-    steps = [line for line in done.stdout.splitlines() if re.match(r"step \d+ \(", line)]
+    steps = [line for line in done.stderr.splitlines() if re.match(r"step \d+ \(", line)]
     assert [line.split(" loss")[0] for line in steps] == [
         "step 1 (1/2 at 32 px)",
         "step 2 (2/2 at 32 px)",
         "step 3 (1/1 at 48 px)",
     ]
-    assert load_network(run / "best.pt")[1]["world"] == 2
+    facts = load_network(run / "best.pt")[1]
+    assert (facts["world"], facts["recipe"]["mixup"]) == (2, 0.2)
+    assert done.stdout.count("checkpoint ") == 1
