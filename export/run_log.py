@@ -44,8 +44,8 @@ class RunLog:
                 dict(zip(FIELDS, values, strict=True))
             )
         if self._board is not None:
-            values = {"validation/auc": auc, "train/loss": loss, "images_per_s": images_per_s}
-            for name, value in values.items():
+            curves = {"validation/auc": auc, "train/loss": loss, "images_per_s": images_per_s}
+            for name, value in curves.items():
                 self._board.add_scalar(name, value, step)
             # A run that is killed keeps what it logged.
             self._board.flush()
