@@ -23,7 +23,8 @@ from screener.model_card import write_card
 from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
-from screener.report.html import LISTED, SHOWN, ReportFacts, write_html
+from screener.report.html import LISTED, SHOWN, write_html
+from screener.report.page import ReportFacts
 from screener.report.pictures import Picture, picture_of
 from screener.report.rows import image_row, shown_path, triage_row
 from screener.report.store import ReportStore

@@ -25,6 +25,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--force-prefers-reduced-motion",
+    "--hide-scrollbars",
 )
 
 

@@ -45,7 +45,7 @@
       sorted.sort((a, b) => (a.dataset.taken < b.dataset.taken) - (a.dataset.taken > b.dataset.taken));
     } else if (by !== "rank") {
       // What has no number comes last.
-      const value = (row) => (by in row.dataset ? Number(row.dataset[by]) : -1);
+      const value = (row) => (row.dataset[by] ? Number(row.dataset[by]) : -1);
       sorted.sort((a, b) => value(b) - value(a));
     }
     list.append(...sorted);
