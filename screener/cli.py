@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Annotated, Literal, NoReturn, Optional
@@ -16,6 +17,8 @@ from typing import Annotated, Literal, NoReturn, Optional
 import typer
 
 from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_site
+from screener.cli_bundles import show_help_where_no_command_is_named
+from screener.cli_errors import as_usage_error
 from screener.console import (
     ScanProgress,
     note,
@@ -24,11 +27,11 @@ from screener.console import (
     tell,
     tell_error,
 )
-from screener.errors import InterruptedRunError, ScreenerError, UsageError
+from screener.errors import InterruptedRunError, ScreenerError
 
 app = typer.Typer(
     name="screener",
-    no_args_is_help=True,
+    invoke_without_command=True,
     # Boxes cut long option names and turn to rubbish in a mail.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -46,11 +49,12 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def screener(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback is at work
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
-    traceback: Annotated[
+    traceback: Annotated[  # noqa: ARG001 - `main` looks for it
         bool,
         typer.Option("--traceback", help="Show where in the program an error arose; any place."),
     ] = False,
@@ -61,6 +65,7 @@ def screener(
 
     Example: screener scan /data/studies --out /data/report
     """
+    show_help_where_no_command_is_named(context)
 
 
 @app.command()
@@ -180,6 +185,7 @@ def scan(
     """
     given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     from screener.log import EventLog
+    from screener.path_count import PathCount
     from screener.settings import load_settings
 
     settings = load_settings(config, given)
@@ -197,10 +203,15 @@ def scan(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with (
-        EventLog(settings.log, phi=settings.log_phi) as events,
-        ScanProgress(quiet=settings.quiet) as progress,
-    ):
+    with ExitStack() as stack:
+        events = stack.enter_context(EventLog(settings.log, phi=settings.log_phi))
+        # Cron's quiet run does not walk twice.
+        counted = None if settings.quiet else PathCount(paths, [out, *settings.exclude])
+        if counted is not None:
+            stack.enter_context(counted)
+        progress = stack.enter_context(
+            ScanProgress(quiet=settings.quiet, total=lambda: counted.total if counted else None)
+        )
         events.event("scan_started", software_version=__version__)
         try:
             summary = run_scan(
@@ -253,20 +264,11 @@ def main() -> NoReturn:
     except (ScreenerError, typer.TyperException) as error:
         if "--traceback" in sys.argv:
             raise
-        tell_error(_as_error(error, arguments))
+        tell_error(error if isinstance(error, ScreenerError) else as_usage_error(error))
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(InterruptedRunError(signal.SIGINT).exit_code)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _as_error(error: ScreenerError | typer.TyperException, arguments: list[str]) -> ScreenerError:
-    if isinstance(error, ScreenerError):
-        return error
-    words = error.format_message().replace("Value error, ", "")
-    commands = {info.callback.__name__ for info in app.registered_commands if info.callback}
-    named = next((each for each in arguments if each in commands), "")
-    return UsageError(words, mend=f"`screener {named} --help`" if named else "`screener --help`")
 
 
 def _tell_bug(kind: type[BaseException], _: BaseException, traceback: TracebackType | None) -> None:

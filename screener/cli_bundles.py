@@ -14,10 +14,26 @@ from screener.errors import UsageError
 
 model = typer.Typer(
     name="model",
-    help="Show or check a model bundle.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
 )
+
+
+def show_help_where_no_command_is_named(context: typer.Context) -> None:
+    """Print the help of a group of commands; it is wrong usage all the same."""
+    if context.invoked_subcommand is None:
+        for line in context.get_help().splitlines():
+            tell(line)
+        raise typer.Exit(2)
+
+
+@model.callback()
+def _group(context: typer.Context) -> None:
+    """Show or check a model bundle.
+
+    Example: screener model show
+    """
+    show_help_where_no_command_is_named(context)
 
 
 Bundle = Annotated[

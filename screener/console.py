@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -100,7 +100,8 @@ _PAINT = {
 def _painted(word: str, stream: TextIO) -> str:
     """The word in its colour, on a terminal that wants colours (no-color.org)."""
     code = _PAINT.get(word.strip())
-    if code is None or not stream.isatty() or os.environ.get("NO_COLOR"):
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if code is None or plain or not stream.isatty():
         return word
     return f"\033[{code}m{word}\033[0m"
 
@@ -117,6 +118,7 @@ def print_summary(summary: RunSummary, *, quiet: bool) -> None:
         tell("")
         print_table(("triage", "studies"), [(t, str(n)) for t, n in summary.triage.items()])
         tell("")
+        tell(f"to look at: {summary.out / 'report.html'}")
     for notice in summary.notices:
         note(notice)
     tell(summary_line(summary))
@@ -139,11 +141,19 @@ def summary_line(summary: RunSummary) -> str:
 class ScanProgress:
     """Shows how far a scan is: a bar on a terminal, one plain line a minute without one.
 
-    Use it as a context manager, and call it with a `Progress` as often as there is one.
+    Use it as a context manager, and call it with a `Progress` as often as there is one. `total`
+    tells how many paths there will be, None as long as that is not known.
     """
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+        total: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self.stream = stream or sys.stderr
+        self.total = total
         self.quiet = quiet
         self.started = time.monotonic()
         self.told = self.started
@@ -175,22 +185,24 @@ class ScanProgress:
         if self.quiet or now - self.told < self.every_s:
             return
         self.told = now
+        counted = progress.found if progress.walked else self.total()
+        # Files may have come since they were counted.
+        total = None if counted is None else max(counted, progress.found)
         if self.bar is not None and self.task is not None:
-            total = progress.found if progress.walked else None
-            name = "screening" if progress.walked else "walking"
+            name = "walking" if total is None else "screening"
             self.bar.update(self.task, completed=progress.done, total=total, description=name)
             self.bar.refresh()
         else:
-            tell(plain_line(progress, now - self.started), self.stream)
+            tell(plain_line(progress, total, now - self.started), self.stream)
 
 
-def plain_line(progress: Progress, elapsed_s: float) -> str:
-    """How far a scan is, in words."""
+def plain_line(progress: Progress, total: int | None, elapsed_s: float) -> str:
+    """How far a scan is, in words; `total` paths there will be, None where that is not known."""
     rate = progress.done / elapsed_s if elapsed_s > 0 else 0.0
-    line = f"{progress.done} of {progress.found}{'' if progress.walked else ' or more'} paths"
-    line += f", {rate:.1f} a second"
-    if progress.walked and rate > 0:
-        line += f", {_duration((progress.found - progress.done) / rate)} left"
+    known = f"{progress.found} or more" if total is None else f"{total}"
+    line = f"{progress.done} of {known} paths, {rate:.1f} a second"
+    if total is not None and rate > 0:
+        line += f", {_duration((total - progress.done) / rate)} left"
     return line
 
 
