@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import print_table, tell
+from screener.console import note, print_table, tell
 from screener.errors import UsageError
+
+if TYPE_CHECKING:
+    from screener.doctor import Line
 
 
 def doctor(
@@ -44,16 +48,24 @@ def doctor(
     settings = load_settings(config)
     require_gpu = require_gpu or settings.require_gpu
     lines = list(examine_machine(model or settings.model, out, require_gpu=require_gpu))
-    rows = [(line.subject, line.state.value, line.found) for line in lines]
-    print_table(("what", "state", "found"), rows)
-    wanting = [line for line in lines if line.mend and line.state is not State.WORKS]
-    for line in wanting:
-        tell(f"{line.subject}: {line.mend}", label="help" if line.state is State.FAILS else "note")
+    _print_lines(lines)
     failing = [line for line in lines if line.state is State.FAILS]
     absent = sum(line.state is State.ABSENT for line in lines)
     tell(f"{len(lines)} tried: {len(failing)} fail, {absent} absent and not needed")
     if failing:
         raise typer.Exit(5 if all(line.subject == "GPU" for line in failing) else 1)
+
+
+def _print_lines(lines: Sequence[Line]) -> None:
+    """A table of what was tried, and below it what mends each line that does not work."""
+    from screener.doctor import State
+
+    rows = [(line.subject, line.state.value, line.found) for line in lines]
+    print_table(("what", "state", "found"), rows)
+    for line in lines:
+        if line.mend and line.state is not State.WORKS:
+            label = "help" if line.state is State.FAILS else "note"
+            tell(f"{line.subject}: {line.mend}", label=label)
 
 
 def init(
@@ -68,38 +80,60 @@ def init(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="DIR", help="Write a service and a timer here, too."),
     ] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Send to the PACS after each scan, too.")
+    ] = False,
 ) -> None:
     """Write a site file and a cron line.
 
-    The file names every key with its default; nothing that exists is overwritten.
+    The file names every key with its default; nothing that exists is overwritten. Then what the
+    nightly run will need is tried: program, account, folders, cron line or units; what fails is
+    printed with the command that mends it.
 
     Example: screener init site.toml --studies /data/studies --out /data/report
     """
     from screener.settings import load_settings
-    from screener.site_template import command_line, cron_line, site_file, systemd_units
+    from screener.setup_checks import check_setup
+    from screener.site_template import (
+        command_line,
+        cron_line,
+        publish_line,
+        publish_units,
+        site_file,
+        systemd_units,
+    )
 
     program = Path(shutil.which(sys.argv[0]) or "screener").absolute()
-    places = (each.absolute() for each in (studies, out, file))
-    command = command_line(program, *places)
+    studies, out, config = studies.absolute(), out.absolute(), file.absolute()
+    command = command_line(program, studies, out, config)
+    sending = publish_line(program, out, config) if publish else ""
     files = {file: site_file()}
     if systemd is not None:
-        units = systemd_units(command, studies.absolute(), out.absolute())
+        units = systemd_units(command, studies, out)
+        units |= publish_units(sending, out) if publish else {}
         files |= {systemd / name: content for name, content in units.items()}
     for path in files:
         if path.exists():
             raise UsageError(f"{str(path)!r} is there already", "nothing was written")
     for path, content in files.items():
         try:
+            if path.parent.name.endswith(".d"):
+                path.parent.mkdir(exist_ok=True)
             path.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{str(path)!r} cannot be written", error.strerror or "") from None
         tell(f"wrote {path}")
     load_settings(file)
-    if systemd is None:
+    line = "" if systemd is not None else cron_line(command, sending)
+    made = [path for path in files if path.suffix in {".service", ".timer"}]
+    _print_lines(list(check_setup(program, studies, out, line, made)))
+    if publish:
+        note("publish needs a door in the site file: [publish], [worklist] or [csv.NAME]")
+    if line:
         tell("for /etc/cron.d/screener:")
-        tell(cron_line(command))
+        tell(line)
     else:
-        tell("copy both units to /etc/systemd/system, then:")
+        tell("have the units in /etc/systemd/system, then:")
         tell("systemctl daemon-reload && systemctl enable --now screener.timer")
 
 

@@ -41,6 +41,11 @@ class Line:
     found: str
     mend: str = ""
 
+    def __post_init__(self) -> None:
+        """What fails without a mend would leave its reader alone."""
+        if self.state is State.FAILS and not self.mend:
+            raise ValueError(f"{self.subject} fails without a mend")
+
 
 def examine_machine(
     model: Path | None = None, out: Path | None = None, *, require_gpu: bool = False
@@ -145,7 +150,8 @@ def _decoders() -> Iterator[Line]:
     for status in decoders():
         found = f"{status.decoder} {status.version}".strip()
         state = State.WORKS if status.works else State.FAILS
-        yield Line(status.name, state, found, "" if status.works else status.mend)
+        mend = "" if status.works else status.mend or "pip install --force-reinstall imagecodecs"
+        yield Line(status.name, state, found, mend)
 
 
 def _device(require_gpu: bool) -> Line:
@@ -155,7 +161,8 @@ def _device(require_gpu: bool) -> Line:
         check_installation()
         chosen, reasons = choose_providers("auto")
     except ScreenerError as error:
-        return Line("onnxruntime", State.FAILS, error.what, error.mend)
+        mend = error.mend or "pip install --force-reinstall onnxruntime"
+        return Line("onnxruntime", State.FAILS, error.what, mend)
     except ImportError:
         return Line("onnxruntime", State.FAILS, "does not load", "pip install onnxruntime")
     if chosen:
@@ -174,7 +181,8 @@ def _model(model: Path | None) -> Iterator[Line]:
         checks = verify_bundle(bundle)
     except ScreenerError as error:
         found = f"{error.what} {error.why}".strip()
-        yield Line("model", State.FAILS, found, error.mend)
+        mend = error.mend or "screener model verify MODEL.onnx, or name another --model"
+        yield Line("model", State.FAILS, found, mend)
         return
     bad = [check for check in checks if not check.ok]
     for check in bad:

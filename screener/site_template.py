@@ -16,6 +16,8 @@ from typing import Any
 from screener.settings import Settings
 
 WIDTH = 96
+ACCOUNT = "screener"
+"""The account of the nightly run."""
 EXAMPLES: Mapping[str, str] = {
     "model": '"/opt/screener/site.onnx"',
     "model_public_key": '"/etc/screener/site.pub"',
@@ -104,13 +106,22 @@ def command_line(program: Path, studies: Path, out: Path, config: Path) -> str:
     return f"{shlex.join(words)} --quiet"
 
 
-def cron_line(command: str) -> str:
+def publish_line(program: Path, out: Path, config: Path) -> str:
+    """The command that sends what the report says."""
+    words = [str(program), "publish", str(out), "--config", str(config)]
+    return f"{shlex.join(words)} --quiet"
+
+
+def cron_line(command: str, publish: str = "") -> str:
     """A line for /etc/cron.d: at two at night, as an account of its own.
 
-    Exit code 3 (complete, a file failed) is in the report and is no reason for a failed job.
+    Exit code 3 (complete, a file failed) is in the report and is no reason for a failed job, nor is
+    6 (something stays queued for the next night). What was published before is sent whatever became
+    of the scan.
     """
+    line = f"{command}; {publish} || [ $? -eq 6 ]" if publish else f"{command} || [ $? -eq 3 ]"
     # cron takes % for a line break.
-    return f"0 2 * * * screener {command.replace('%', chr(92) + '%')} || [ $? -eq 3 ]"
+    return f"0 2 * * * {ACCOUNT} {line.replace('%', chr(92) + '%')}"
 
 
 def systemd_units(command: str, studies: Path, out: Path) -> dict[str, str]:
@@ -123,7 +134,7 @@ RequiresMountsFor={_path(studies)} {_path(out)}
 
 [Service]
 Type=oneshot
-User=screener
+User={ACCOUNT}
 UMask=0077
 ExecStart={escaped}
 SuccessExitStatus=3
@@ -147,6 +158,41 @@ Persistent=yes
 WantedBy=timers.target
 """
     return {"screener.service": service, "screener.timer": timer}
+
+
+def publish_units(command: str, out: Path) -> dict[str, str]:
+    """File name -> content of a service that sends, and of what starts it behind the scan's.
+
+    It is a service of its own, for the scan's has no network.
+    """
+    escaped = command.replace("%", "%%").replace("$", "$$")
+    service = f"""\
+[Unit]
+Description=Send the triage report to the PACS
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+User={ACCOUNT}
+UMask=0077
+ExecStart={escaped}
+SuccessExitStatus=6
+PrivateTmp=yes
+NoNewPrivileges=yes
+ProtectSystem=strict
+# The folders of [worklist] and [csv] too.
+ReadWritePaths={_path(out)}
+"""
+    behind = """\
+[Unit]
+OnSuccess=screener-publish.service
+OnFailure=screener-publish.service
+"""
+    return {
+        "screener-publish.service": service,
+        "screener.service.d/publish.conf": behind,
+    }
 
 
 def _path(path: Path) -> str:

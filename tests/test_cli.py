@@ -115,20 +115,9 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
 @pytest.mark.parametrize(
     ("arguments", "what", "mend"),
     [
-        ("scn x", "Did you mean 'scan'?", "`screener --help`"),
-        ("scan x --outt y", "--outt (Possible options: ", "`screener scan --help`"),
-        ("scan", "Missing argument 'PATH...'", "`screener scan --help`"),
-        ("scan x", "Missing option '--out'", "`screener scan --help`"),
-        ("scan x --out y --device gpu", "'gpu' is not one of 'auto', 'cpu'", "scan --help"),
-        (
-            "scan x --out y --workers many",
-            "'--workers': Input should be a valid integer",
-            "`screener scan --help`",
-        ),
         ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", ""),
         ("scan x --out y --threshold .2 --operating-point a", "both an operating point", "leave"),
         ("scan x --out y --config none.toml", "'none.toml' cannot be read", "screener init"),
-        ("model shw", "Did you mean 'show'?", "--help"),
         ("model show none.onnx", "no such model: 'none.onnx'", "--model"),
     ],
 )
@@ -208,7 +197,7 @@ def test_init_writes_a_site_file_that_is_read_and_overwrites_nothing(
     call: Call, tmp_path: Path
 ) -> None:
     config = tmp_path / "site.toml"
-    code, out, _ = call("init", config, "--systemd", tmp_path)
+    code, out, _ = call("init", config, "--systemd", tmp_path, "--publish")
     assert code == 0
     assert "systemctl" in out
     text = config.read_text(encoding="utf-8")
@@ -220,6 +209,54 @@ def test_init_writes_a_site_file_that_is_read_and_overwrites_nothing(
     assert code == 2
     assert "is there already" in err
     assert config.read_text(encoding="utf-8") == text
+
+
+def test_init_tries_what_the_night_will_need(call: Call, tmp_path: Path) -> None:
+    studies, report = tmp_path / "studies", tmp_path / "report"
+    arguments = ("--studies", studies, "--out", report)
+    code, out, _ = call("init", tmp_path / "first.toml", *arguments)
+    assert code == 0
+    assert re.search(rf"studies +fails +no folder {studies}", out)
+    assert re.search(rf"output +fails +no folder {report}", out)
+    assert f"help: output: install -d -o screener -m 700 {report}" in out
+    studies.mkdir()
+    report.mkdir()
+    code, out, _ = call("init", tmp_path / "second.toml", *arguments)
+    assert re.search(rf"studies +works +{studies}", out)
+    assert re.search(r"cron line +works", out)
+
+
+def test_the_cron_line_of_init_does_what_it_says(call: Call, tmp_path: Path) -> None:
+    """Run by the shell, as cron does, with odd folders; there is nothing to send."""
+    studies = _folder(tmp_path).rename(tmp_path / "100% of 'the' $HOME films")
+    report = tmp_path / "report"
+    config = tmp_path / "site.toml"
+    code, out, _ = call("init", config, "--studies", studies, "--out", report, "--publish")
+    assert code == 0
+    line = out.splitlines()[-1]
+    schedule, command = line.split(" screener ", 1)
+    assert schedule == "0 2 * * *"
+    assert not re.search(r"(?<!\\)%", command)
+    (tmp_path / "ris").mkdir()
+    config.write_text(
+        f'model = "{TINY}"\n[csv.ris]\nfolder = "ris"\nfile = "r{{run_id}}.csv"\n', "utf-8"
+    )
+    program = tmp_path / "screener"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m screener "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    for word in {each for each in command.split() if each.endswith("/screener")}:
+        command = command.replace(word, str(program))
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("\\%", "%")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    scanned, sent = done.stdout.splitlines()
+    assert scanned.startswith("2 paths = ")
+    assert sent.startswith("0 studies, 0 sent")
 
 
 def test_every_line_that_init_writes_can_be_put_in_force(call: Call, tmp_path: Path) -> None:
@@ -242,12 +279,15 @@ def test_the_units_of_init_are_good_systemd(call: Call, tmp_path: Path) -> None:
     verify = "/usr/bin/systemd-analyze"
     if not Path(verify).exists():
         pytest.skip("systemd-analyze is not installed")
-    call("init", tmp_path / "site.toml", "--systemd", tmp_path)
-    service = tmp_path / "screener.service"
-    # The program need not be where this test runs.
-    service.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", service.read_text()))
+    call("init", tmp_path / "site.toml", "--systemd", tmp_path, "--publish")
+    services = [tmp_path / "screener.service", tmp_path / "screener-publish.service"]
+    for service in services:
+        # The program need not be where this test runs.
+        service.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", service.read_text()))
+    drop_in = tmp_path / "screener.service.d" / "publish.conf"
+    assert "OnSuccess=screener-publish.service" in drop_in.read_text()
     done = subprocess.run(
-        [verify, "verify", service, tmp_path / "screener.timer"],
+        [verify, "verify", *services, tmp_path / "screener.timer"],
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,7 @@ import pytest
 from screener import native_libraries
 from screener.decoding import DECODERS
 from screener.doctor import (
+    Line,
     State,
     _file_system,
     _folder,
@@ -39,6 +40,11 @@ def test_a_broken_model_fails_with_the_reason(tmp_path: Path) -> None:
     (line,) = [line for line in examine_machine(path) if line.subject == "model"]
     assert line.state is State.FAILS
     assert line.found
+
+
+def test_nothing_fails_without_a_mend() -> None:
+    with pytest.raises(ValueError, match="GPU fails without a mend"):
+        Line("GPU", State.FAILS, "none")
 
 
 def test_a_folder_that_is_not_there_fails_with_the_command(tmp_path: Path) -> None:

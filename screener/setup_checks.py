@@ -1,0 +1,111 @@
+"""What `screener init` has set up, tried: each line that fails names the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from screener.doctor import Line, State
+from screener.site_template import ACCOUNT
+
+_PATIENCE_S = 60
+
+
+def check_setup(
+    program: Path, studies: Path, out: Path, cron: str, units: Sequence[Path] = ()
+) -> Iterator[Line]:
+    """Try what the nightly run will need.
+
+    Args:
+        program: What cron or systemd will start.
+        studies: The folder that is scanned.
+        out: The output folder.
+        cron: The line for cron; empty where units are written.
+        units: The unit files that were written.
+    """
+    yield _program(program)
+    try:
+        account = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        account = None
+        mend = f"useradd --system --create-home --home-dir /var/lib/{ACCOUNT} {ACCOUNT}"
+        yield Line("account", State.FAILS, f"no account {ACCOUNT!r} here", mend)
+    else:
+        yield Line("account", State.WORKS, f"{ACCOUNT}, uid {account.pw_uid}")
+    if studies.is_dir():
+        yield Line("studies", State.WORKS, f"{studies}")
+    else:
+        yield Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
+    yield _output(out, None if account is None else account.pw_uid)
+    if cron:
+        yield _cron(cron)
+    if units:
+        yield _units(units)
+
+
+def _program(program: Path) -> Line:
+    if not os.access(program, os.X_OK):
+        mend = "call init by the program's whole path, which cron will need"
+        return Line("program", State.FAILS, f"{program} cannot be run", mend)
+    closed = [
+        place
+        for place in (program.resolve(), *program.resolve().parents)
+        if not place.stat().st_mode & stat.S_IXOTH
+    ]
+    if closed:
+        mend = f"chmod o+x {_quoted(closed[-1])}, or install the program under /opt"
+        return Line("program", State.FAILS, f"other accounts may not use {closed[-1]}", mend)
+    return Line("program", State.WORKS, f"{program}")
+
+
+def _output(out: Path, uid: int | None) -> Line:
+    mend = f"install -d -o {ACCOUNT} -m 700 {_quoted(out)}"
+    if not out.is_dir():
+        return Line("output", State.FAILS, f"no folder {out}", mend)
+    if uid is not None and out.stat().st_uid != uid:
+        return Line("output", State.FAILS, f"{out} is not {ACCOUNT}'s", mend)
+    return Line("output", State.WORKS, f"{out}")
+
+
+def _cron(line: str) -> Line:
+    """Whether the shell that cron starts can read the command."""
+    *_, command = line.split(" ", 6)
+    done = subprocess.run(
+        ["/bin/sh", "-n", "-c", command.replace("\\%", "%")],
+        capture_output=True,
+        check=False,
+        timeout=_PATIENCE_S,
+    )
+    if done.returncode:
+        mend = "give the folders names without quotes and signs"
+        return Line("cron line", State.FAILS, "the shell cannot read it", mend)
+    return Line("cron line", State.WORKS, "the shell can read it")
+
+
+def _units(units: Sequence[Path]) -> Line:
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        return Line("units", State.ABSENT, "not checked: systemd-analyze is not here")
+    done = subprocess.run(
+        [verify, "verify", *map(str, units)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=_PATIENCE_S,
+    )
+    said = (done.stderr or done.stdout).strip().splitlines()
+    if done.returncode or said:
+        mend = f"systemd-analyze verify {shlex.join(map(str, units))}"
+        return Line("units", State.FAILS, said[0] if said else "not valid", mend)
+    return Line("units", State.WORKS, "systemd-analyze finds nothing wrong")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
