@@ -54,6 +54,13 @@ def test_its_cron_line_and_units_are_those_of_init() -> None:
         assert rest.splitlines() == wanted
 
 
+def test_its_pictures_are_there_and_small() -> None:
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
+    assert {"docs/terminal.svg", "docs/report.png"} <= set(pictures)
+    for picture in pictures:
+        assert (README.parent / picture).stat().st_size < 300_000
+
+
 def test_its_site_file_is_read(tmp_path: Path) -> None:
     (text,) = _blocks("toml")
     config = tmp_path / "site.toml"
