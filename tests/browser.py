@@ -99,17 +99,19 @@ def chromium(folder: Path) -> Iterator[Page]:
 
     Where it is not installed the test is skipped by name; on a CI machine that is a failure.
     """
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    driver_program = shutil.which("chromedriver")
+    if program is None or driver_program is None:
         if os.environ.get("CI"):
             pytest.fail("chromium and chromedriver are not installed")
         pytest.skip("needs chromium and chromium-driver")
     options = Options()
-    options.binary_location = str(programs[0])
+    options.binary_location = program
     for argument in (*QUIET, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(str(programs[1])))
+    driver = Chrome(options=options, service=Service(driver_program))
     try:
         yield Page(driver)
     finally:

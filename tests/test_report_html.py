@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -419,6 +420,31 @@ def test_hostile_text_stays_text(browser: Page, tmp_path: Path) -> None:
     assert browser.js(f"return document.querySelectorAll({json.dumps(foreign)}).length") == 0
     assert browser.js("return document.querySelectorAll('script').length") == 1
     assert browser.js("return document.documentElement.scrollWidth") <= WINDOWS[2][0]
+
+
+def test_a_hostile_header_on_its_whole_way(browser: Page, tmp_path: Path) -> None:
+    studies = tmp_path / "<b onclick='x'>{{ 7 * 7 }} &amp;"
+    with warnings.catch_warnings():
+        # pydicom tells of each name that breaks the standard.
+        warnings.simplefilter("ignore")
+        for number, text in enumerate(HOSTILE[:5]):
+            film = dataset(draw(number), number)
+            film.PatientName = film.PatientID = text[:60]
+            film.StationName = film.AccessionNumber = "<img src=x>"
+            save(film, studies / f"{number} <script>alert(1)<")
+    _run(studies, tmp_path / "out")
+    browser.open(tmp_path / "out" / "report.html")
+    assert browser.complaints() == []
+    assert browser.driver.title.startswith("Triage report ")
+    assert len(browser.shown()) == 5
+    names = browser.js(
+        "return [...document.querySelectorAll('.name')].map((each) => each.textContent)"
+    )
+    assert set(names) == {shown_name(text[:60]) for text in HOSTILE[:5]}
+    assert browser.js("return document.querySelectorAll('script').length") == 1
+    browser.press("/", browser.find("body"))
+    browser.press("<b onclick='x'>{{ 7 * 7 }} &amp;")
+    assert len(browser.shown()) == 5
 
 
 def test_the_policy_lets_nothing_else_in(browser: Page, tmp_path: Path) -> None:
