@@ -30,19 +30,19 @@ def check_setup(
         units: The unit files that were written.
     """
     yield _program(program)
+    uid: int | None = None
     try:
-        account = pwd.getpwnam(ACCOUNT)
+        uid = pwd.getpwnam(ACCOUNT).pw_uid
     except KeyError:
-        account = None
         mend = f"useradd --system --create-home --home-dir /var/lib/{ACCOUNT} {ACCOUNT}"
         yield Line("account", State.FAILS, f"no account {ACCOUNT!r} here", mend)
     else:
-        yield Line("account", State.WORKS, f"{ACCOUNT}, uid {account.pw_uid}")
+        yield Line("account", State.WORKS, f"{ACCOUNT}, uid {uid}")
     if studies.is_dir():
         yield Line("studies", State.WORKS, f"{studies}")
     else:
         yield Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
-    yield _output(out, None if account is None else account.pw_uid)
+    yield _output(out, uid)
     if cron:
         yield _cron(cron)
     if units:

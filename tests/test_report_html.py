@@ -8,12 +8,16 @@ import re
 import socket
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
@@ -156,6 +160,59 @@ def test_words_for_eyes() -> None:
     ]
     assert [shown_time(text) for text in ("101502.25", "1015", "10")] == ["10:15", "10:15", "10"]
     assert visible("a\x1b\u202e\udcffb \u200c") == "a\\x1b\\u202e\\udcffb \u200c"
+
+
+class _Tags(HTMLParser):
+    """What a parser finds in a page: tags, and the text between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def _tags(path: Path) -> _Tags:
+    parser = _Tags()
+    parser.feed(path.read_text(encoding="utf-8"))
+    parser.close()
+    return parser
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(
+        st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE), st.text("<>\"'&={}%/-! \0\r")),
+        min_size=12,
+        max_size=12,
+    ),
+    warning=st.sampled_from(["", "LOSSY", "OF_AN_EARLIER_VERSION"]),
+    triage=st.sampled_from(["FLAGGED", "NOT_SCREENED", "NOT_FLAGGED", "NOT_APPLICABLE"]),
+)
+def test_whatever_a_header_holds_the_page_has_the_same_elements(
+    texts: list[str], warning: str, triage: str, tmp_path: Path
+) -> None:
+    names = [
+        "patient_name", "patient_id", "patient_birth_date", "patient_sex", "accession_number",
+        "study_date", "study_time", "modality", "view_position", "station_name",
+        "institution_name", "path",
+    ]  # fmt: skip
+    filled = [text or "-" for text in texts]
+    tame = _tags(write_page(tmp_path / "tame", [row(1, triage, warnings=warning)]))
+    given_row = row(1, triage, warnings=warning) | dict(zip(names, filled, strict=True))
+    wild = _tags(write_page(tmp_path / "wild", [given_row]))
+    assert wild.attributes == tame.attributes
+    # A name of marks alone is none.
+    assert tame.tags - wild.tags <= Counter({"bdi": 2})
+    assert wild.tags - tame.tags == Counter()
+    assert visible(filled[1].replace("\r", "")) in "".join(wild.text).replace("\\r", "")
 
 
 # -- in the browser ------------------------------------------------------------------------------

@@ -164,5 +164,6 @@ def _more(row: Mapping[str, Any], facts: ReportFacts) -> Iterator[tuple[str, str
 
 
 def words_of(code: str) -> str:
-    """A warning in words, with its code."""
-    return f"{WARNINGS[Warn(code)]} ({code})"
+    """A warning in words, with its code; the code alone where an earlier version wrote it."""
+    known = code in Warn.__members__
+    return f"{WARNINGS[Warn(code)]} ({code})" if known else code
