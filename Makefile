@@ -1,6 +1,7 @@
 # make demo   installs the base into .venv and screens sample_data
 # make test   installs what the tests need into .venv-test, then lint, types, tests
 #
+# make docs   builds the site of docs/ into build/site, strictly
 # make fuzz MINUTES=...  hostile headers and mutants of every transfer syntax, for so long
 # make bench  measures the speed beside two peers; let nothing else run
 # make score-difference DATA=...  how far scores move where films are decoded at a reduced size
@@ -13,7 +14,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long soak fuzz lint system model bench score-difference sbom clean
+.PHONY: help demo test test-long soak fuzz lint docs system model bench score-difference sbom clean
 
 DEMO := .venv
 TEST := .venv-test
@@ -63,6 +64,9 @@ lint: system $(TEST)/.installed
 	$(TEST)/bin/python -m ruff check .
 	$(TEST)/bin/python -m ruff format --check .
 	$(TEST)/bin/python -m mypy
+
+docs: $(TEST)/.installed
+	$(TEST)/bin/python -m mkdocs build
 
 # An hour or two: every fault point and the long round trips too.
 test-long: system $(TEST)/.installed

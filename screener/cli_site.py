@@ -103,7 +103,9 @@ def init(
         systemd_units,
     )
 
-    program = Path(shutil.which(sys.argv[0]) or "screener").absolute()
+    # `python -m screener` is no program that cron could start; the script beside that Python is.
+    beside = Path(sys.executable).with_name("screener")
+    program = Path(shutil.which(sys.argv[0]) or beside).absolute()
     studies, out, config = studies.absolute(), out.absolute(), file.absolute()
     command = command_line(program, studies, out, config)
     sending = publish_line(program, out, config) if publish else ""

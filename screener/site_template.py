@@ -57,19 +57,34 @@ def site_file() -> str:
     return "\n".join(lines)
 
 
-def _section(kind: type[Any]) -> Iterator[str]:
+def site_keys() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
+    """Section (empty for the options themselves), its words, and key, default, meaning of each."""
+    hints, words = typing.get_type_hints(Settings), _words(Settings)
+    yield "", "", _keys(Settings)
+    for field in dataclasses.fields(Settings):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield field.name, words[field.name], _keys(typing.cast("Any", hints[field.name]))
+
+
+def _keys(kind: type[Any]) -> list[tuple[str, str, str]]:
     hints, words = typing.get_type_hints(kind), _words(kind)
+    found = []
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(hints[field.name]):
             continue
-        if field.name in words:
-            yield from textwrap.wrap(
-                words[field.name], WIDTH, initial_indent="# ", subsequent_indent="# "
-            )
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        yield f"#{field.name} = {EXAMPLES.get(field.name) or _toml(default)}"
+        shown = EXAMPLES.get(field.name) or _toml(default)
+        found.append((field.name, shown, words.get(field.name, "")))
+    return found
+
+
+def _section(kind: type[Any]) -> Iterator[str]:
+    for key, default, words in _keys(kind):
+        if words:
+            yield from textwrap.wrap(words, WIDTH, initial_indent="# ", subsequent_indent="# ")
+        yield f"#{key} = {default}"
     yield ""
 
 

@@ -67,6 +67,11 @@ class RunSummary:
         return self.out / "images.csv"
 
     @property
+    def report_html(self) -> Path:
+        """The same for eyes: one file that loads nothing."""
+        return self.out / "report.html"
+
+    @property
     def run_json(self) -> Path:
         """Counts, versions, model card and the SHA-256 of the other files."""
         return self.out / "run.json"

@@ -28,7 +28,8 @@ EXIT_CODES = (
 )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("|" + "|".join(f" {cell} " for cell in line) + "|" for line in lines)
 
@@ -48,32 +49,32 @@ def _commands() -> Iterable[tuple[str, str]]:
 def tables() -> dict[str, str]:
     """Name -> the table as Markdown."""
     return {
-        "exit codes": _table(("code", "meaning"), EXIT_CODES),
-        "commands": _table(("command", "does"), _commands()),
-        "triage columns": _table(("column", "content"), [(f"`{k}`", v) for k, v in TRIAGE.items()]),
-        "image columns": _table(("column", "content"), [(f"`{k}`", v) for k, v in IMAGE.items()]),
-        "reason codes": _table(
+        "exit codes": table(("code", "meaning"), EXIT_CODES),
+        "commands": table(("command", "does"), _commands()),
+        "triage columns": table(("column", "content"), [(f"`{k}`", v) for k, v in TRIAGE.items()]),
+        "image columns": table(("column", "content"), [(f"`{k}`", v) for k, v in IMAGE.items()]),
+        "reason codes": table(
             ("code", "outcome", "meaning"),
             [(f"`{code}`", f"`{outcome}`", words) for code, (outcome, words) in REASONS.items()],
         ),
-        "study reasons": _table(
+        "study reasons": table(
             ("code", "triage", "meaning"),
             [
                 (f"`{code}`", f"`{triage}`", words)
                 for code, (triage, words) in STUDY_REASONS.items()
             ],
         ),
-        "warnings": _table(("code", "meaning"), [(f"`{k}`", v) for k, v in WARNINGS.items()]),
+        "warnings": table(("code", "meaning"), [(f"`{k}`", v) for k, v in WARNINGS.items()]),
     }
 
 
 def renewed(text: str) -> str:
     """The text with every table between its marks renewed."""
-    for name, table in tables().items():
+    for name, wanted in tables().items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         text, count = re.subn(
             re.escape(begin) + r".*?" + end,
-            lambda _, new=f"{begin}{table}\n{end}": new,
+            lambda _, new=f"{begin}{wanted}\n{end}": new,
             text,
             count=1,
             flags=re.DOTALL,

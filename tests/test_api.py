@@ -47,6 +47,7 @@ def test_a_sample_film_is_screened(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert {row["run_id"] for row in rows} == {summary.run_id}
     assert len(summary.images_csv.read_text(encoding="utf-8").splitlines()) == summary.paths + 1
+    assert summary.report_html.is_file()
     facts = json.loads(summary.run_json.read_bytes())
     for name in ("run_id", "triage", "outcomes", "paths", "exit_code", "provider"):
         assert facts[name] == getattr(summary, name)

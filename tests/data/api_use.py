@@ -25,6 +25,7 @@ def night(config: Path) -> int:
     assert_type(summary.paths, int)
     assert_type(summary.triage_csv, Path)
     assert_type(summary.images_csv, Path)
+    assert_type(summary.report_html, Path)
     assert_type(summary.run_json, Path)
     return summary.exit_code
 
