@@ -55,12 +55,13 @@ LONG = {
     "screener scan /data/studies --out /data/report --spreadsheet": "another scan",
     "screener scan /data/studies --out /data/report\n": "another scan",
     "test -n": "another scan",
+    "screener explain": "another scan",
     "code=0": "another scan",
     "import pandas": "another scan",
 }
 INSTEAD = {
     # What is put in place of words that would take hours; all else is run as written.
-    "screener train DATA": "screener train DATA --recipe smoke --device cpu",
+    "screener train DATA": "screener train DATA --recipe smoke --length 5 --device cpu",
 }
 
 

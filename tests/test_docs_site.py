@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from screener.cli import app
-from screener.domain import REASONS, WARNINGS
 from screener.errors import UsageError
+from screener.outcomes import REASONS, WARNINGS
 from screener.report.columns import IMAGE, TRIAGE
 from screener.settings import Settings
 
