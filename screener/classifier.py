@@ -252,7 +252,7 @@ def open_session(content: bytes, providers: Sequence[str], threads: int) -> tupl
         session = onnxruntime.InferenceSession(
             content, options, providers=[*providers, CPU], enable_fallback=False
         )
-    except _runtime_errors() as error:
+    except runtime_errors() as error:
         if providers:
             # A GPU whose libraries load may still be too old or out of memory.
             return open_session(content, (), threads)
@@ -264,7 +264,7 @@ def open_session(content: bytes, providers: Sequence[str], threads: int) -> tupl
     return session, session.get_providers()[0]
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
     """Everything that ONNX Runtime raises: a dozen types with no parent of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -124,10 +124,10 @@ def verify(
     """
     from screener.bundle import load_bundle
     from screener.signature import require_signature, signature_beside
-    from screener.verify import Check, verify_bundle
+    from screener.verify import Check, verify_in_child
 
     bundle = load_bundle(path)
-    checks = verify_bundle(bundle)
+    checks = verify_in_child(bundle)
     if public_key is not None:
         if path is None and signature is None:
             raise UsageError("the signature of the shipped model is not named", mend="--signature")

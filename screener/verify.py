@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import resource
+import typing
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from screener.bundle import MAX_BYTES, Bundle
-from screener.classifier import Classifier, Outputs
+from screener.classifier import Classifier, Outputs, runtime_errors
+from screener.errors import UsageError
 from screener.graph_identities import find_faults
 from screener.preprocess import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
 TOLERANCE = 1e-4
 LARGEST_AUC_FALL, LARGEST_CHANGE = 0.001, 0.005
+RUN_SECONDS, RUN_BYTES = 120, 4_000_000_000
 LARGEST = {"float": 50_000_000, "int8": 25_000_000}
 
 
@@ -39,6 +46,66 @@ def verify_bundle(bundle: Bundle) -> list[Check]:
         UsageError: ONNX Runtime refuses the model.
     """
     return list(_checks(bundle))
+
+
+def verify_in_child(
+    bundle: Bundle, *, seconds: int = RUN_SECONDS, memory_bytes: int = RUN_BYTES
+) -> list[Check]:
+    """Check a bundle in a process of its own, which may hang or ask for all memory without harm.
+
+    Plain operators can do both: a chain of concatenations doubles a tensor each time.
+
+    Args:
+        bundle: As `load_bundle` has let it in.
+        seconds: Processor and wall time, each.
+        memory_bytes: Address space beyond what a process holds that has loaded this module.
+
+    Raises:
+        UsageError: the model crashed or met a limit, or ONNX Runtime refuses it.
+    """
+    context = get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(sending, bundle, seconds, memory_bytes))
+    child.start()
+    sending.close()
+    try:
+        # A child that crashed closes its end.
+        answer = receiving.recv() if receiving.poll(seconds) else None
+    except EOFError:
+        answer = None
+    finally:
+        child.kill()
+        child.join()
+    if isinstance(answer, tuple):
+        raise UsageError(*answer)
+    if answer is None:
+        raise UsageError(
+            f"the model {bundle.name!r} crashed, or ran into a limit",
+            f"five images may take {seconds} s and {memory_bytes / 1e9:.1f} GB",
+            "use a model that `screener export` wrote",
+        )
+    return typing.cast("list[Check]", answer)
+
+
+def _answer(sending: Connection, bundle: Bundle, seconds: int, memory_bytes: int) -> None:
+    """The life of the child. Any other error than ours ends it with a traceback of our own code."""
+    met: tuple[type[Exception], ...] = (MemoryError, *runtime_errors())
+    try:
+        _limit(seconds, memory_bytes)
+        sending.send(verify_bundle(bundle))
+    except UsageError as error:
+        sending.send((error.what, error.why, error.mend))
+    except met:
+        # A limit that was met: the other end hears that nothing came.
+        sending.close()
+
+
+def _limit(seconds: int, memory_bytes: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    held = pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _checks(bundle: Bundle) -> Iterator[Check]:

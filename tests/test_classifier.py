@@ -19,7 +19,7 @@ from screener.bundle import Bundle, graph_sha256, load_bundle, set_card, with_ca
 from screener.classifier import CPU, Classifier, check_installation, choose_providers
 from screener.errors import GpuRequiredError, RunError, UsageError
 from screener.model_card import CARD_KEY, write_card
-from screener.verify import verify_bundle
+from screener.verify import verify_bundle, verify_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,6 +266,45 @@ def test_verify_finds_a_card_that_contradicts_the_graph(bundle: Bundle) -> None:
     assert failed == ["mean(cam) + b = logit"]
     wrong_hash = dataclasses.replace(bundle, sha256="0" * 64)
     assert [c.name for c in verify_bundle(wrong_hash) if not c.ok] == ["hash"]
+
+
+def hostile_bundle(doublings: int) -> Bundle:
+    """A bundle that doubles its input's first axis so many times, and then runs on as before."""
+    model = onnx.load_model_from_string(make_tiny())
+    graph = model.graph
+    name, nodes = "pixels", []
+    for number in range(doublings):
+        nodes.append(helper.make_node("Concat", [name, name], [f"double{number}"], axis=0))
+        name = f"double{number}"
+    for node in graph.node:
+        for index, each in enumerate(node.input):
+            if each == "pixels":
+                node.input[index] = name
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *rest])
+    card = load_bundle(TINY).card
+    set_card(model, dataclasses.replace(card, graph_sha256=graph_sha256(model)))
+    content = model.SerializeToString()
+    return Bundle(content, hashlib.sha256(content).hexdigest(), card, "hostile")
+
+
+def test_verify_in_a_child_says_what_it_says_here(bundle: Bundle) -> None:
+    assert verify_in_child(bundle) == verify_bundle(bundle)
+
+
+@pytest.mark.parametrize(("doublings", "limits"), [(16, {}), (9, {"seconds": 1})])
+def test_a_model_that_eats_memory_or_time_costs_a_child(
+    doublings: int, limits: dict[str, int]
+) -> None:
+    with pytest.raises(UsageError, match="crashed, or ran into a limit"):
+        verify_in_child(hostile_bundle(doublings), **limits)
+
+
+def test_a_model_that_cannot_run_is_told_from_the_child(bundle: Bundle) -> None:
+    broken = dataclasses.replace(bundle, content=bundle.content[:100])
+    with pytest.raises(UsageError):
+        verify_in_child(broken)
 
 
 @pytest.mark.skipif(GPU_USABLE, reason="a GPU is usable here")
