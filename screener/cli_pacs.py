@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import note, print_table, tell
+from screener.console import ScanProgress, note, print_table, tell
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
     from screener.pacs.publish import PublishSummary
 
-_TOLD_EVERY_S = 60.0
 _LONGEST_LIST = 64 * 1024**2
 
 
@@ -62,7 +59,7 @@ def publish(
 
     require_extra()
     from screener.pacs.publish import publish as run_publish
-    from screener.summary import Stop
+    from screener.summary import Progress, Stop
 
     stop = Stop()
 
@@ -74,15 +71,12 @@ def publish(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    told = time.monotonic()
+    with ScanProgress(quiet=quiet, verb="sending", noun="sent") as shown:
 
-    def progress(position: int, total: int) -> None:
-        nonlocal told
-        if not quiet and time.monotonic() - told > _TOLD_EVERY_S:
-            told = time.monotonic()
-            tell(f"{position} of {total} sent", sys.stderr)
+        def progress(position: int, total: int) -> None:
+            shown(Progress(found=total, done=position, walked=True))
 
-    summary = run_publish(out, settings, state=state, done=read, stop=stop, progress=progress)
+        summary = run_publish(out, settings, state=state, done=read, stop=stop, progress=progress)
     _print(summary, quiet=quiet)
     raise typer.Exit(summary.exit_code)
 

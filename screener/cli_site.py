@@ -128,7 +128,8 @@ def init(
     load_settings(file)
     line = "" if systemd is not None else cron_line(command, sending)
     made = [path for path in files if path.suffix in {".service", ".timer"}]
-    _print_lines(list(check_setup(program, studies, out, line, made)))
+    python = Path(sys.executable)
+    _print_lines(list(check_setup(program, python, studies, out, line, made)))
     if publish:
         note("publish needs a door in the site file: [publish], [worklist] or [csv.NAME]")
     if line:

@@ -139,10 +139,11 @@ def summary_line(summary: RunSummary) -> str:
 
 
 class ScanProgress:
-    """Shows how far a scan is: a bar on a terminal, one plain line a minute without one.
+    """Shows how far a run is: a bar on a terminal, one plain line a minute without one.
 
     Use it as a context manager, and call it with a `Progress` as often as there is one. `total`
-    tells how many paths there will be, None as long as that is not known.
+    tells how many there will be, None as long as that is not known; `verb` and `noun` say what is
+    done with what.
     """
 
     def __init__(
@@ -151,7 +152,10 @@ class ScanProgress:
         quiet: bool = False,
         stream: TextIO | None = None,
         total: Callable[[], int | None] = lambda: None,
+        verb: str = "screening",
+        noun: str = "paths",
     ) -> None:
+        self.verb, self.noun = verb, noun
         self.stream = stream or sys.stderr
         self.total = total
         self.quiet = quiet
@@ -189,18 +193,18 @@ class ScanProgress:
         # Files may have come since they were counted.
         total = None if counted is None else max(counted, progress.found)
         if self.bar is not None and self.task is not None:
-            name = "walking" if total is None else "screening"
+            name = "walking" if total is None else self.verb
             self.bar.update(self.task, completed=progress.done, total=total, description=name)
             self.bar.refresh()
         else:
-            tell(plain_line(progress, total, now - self.started), self.stream)
+            tell(plain_line(progress, total, now - self.started, self.noun), self.stream)
 
 
-def plain_line(progress: Progress, total: int | None, elapsed_s: float) -> str:
-    """How far a scan is, in words; `total` paths there will be, None where that is not known."""
+def plain_line(progress: Progress, total: int | None, elapsed_s: float, noun: str = "paths") -> str:
+    """How far a run is, in words; `total` there will be, None where that is not known."""
     rate = progress.done / elapsed_s if elapsed_s > 0 else 0.0
     known = f"{progress.found} or more" if total is None else f"{total}"
-    line = f"{progress.done} of {known} paths, {rate:.1f} a second"
+    line = f"{progress.done} of {known} {noun}, {rate:.1f} a second"
     if total is not None and rate > 0:
         line += f", {_duration((total - progress.done) / rate)} left"
     return line

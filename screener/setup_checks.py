@@ -18,18 +18,24 @@ _PATIENCE_S = 60
 
 
 def check_setup(
-    program: Path, studies: Path, out: Path, cron: str, units: Sequence[Path] = ()
+    program: Path,
+    interpreter: Path,
+    studies: Path,
+    out: Path,
+    cron: str,
+    units: Sequence[Path] = (),
 ) -> Iterator[Line]:
     """Try what the nightly run will need.
 
     Args:
         program: What cron or systemd will start.
+        interpreter: The Python that runs it, which may lie in someone's home.
         studies: The folder that is scanned.
         out: The output folder.
         cron: The line for cron; empty where units are written.
         units: The unit files that were written.
     """
-    yield _program(program)
+    yield _program(program, interpreter)
     uid: int | None = None
     try:
         uid = pwd.getpwnam(ACCOUNT).pw_uid
@@ -49,17 +55,18 @@ def check_setup(
         yield _units(units)
 
 
-def _program(program: Path) -> Line:
+def _program(program: Path, interpreter: Path) -> Line:
     if not os.access(program, os.X_OK):
         mend = "call init by the program's whole path, which cron will need"
         return Line("program", State.FAILS, f"{program} cannot be run", mend)
     closed = [
         place
-        for place in (program.resolve(), *program.resolve().parents)
+        for file in (program.resolve(), interpreter.resolve())
+        for place in (file, *file.parents)
         if not place.stat().st_mode & stat.S_IXOTH
     ]
     if closed:
-        mend = f"chmod o+x {_quoted(closed[-1])}, or install the program under /opt"
+        mend = f"chmod o+x {_quoted(closed[-1])}, or install program and Python under /opt"
         return Line("program", State.FAILS, f"other accounts may not use {closed[-1]}", mend)
     return Line("program", State.WORKS, f"{program}")
 

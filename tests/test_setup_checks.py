@@ -20,6 +20,7 @@ def check(tmp_path: Path, **changes: object) -> dict[str, Line]:
         (tmp_path / name).mkdir(exist_ok=True)
     given = {
         "program": Path("/bin/true"),
+        "interpreter": Path("/bin/sh"),
         "studies": tmp_path / "studies",
         "out": tmp_path / "out",
         "cron": "0 2 * * * screener /bin/true || [ $? -eq 3 ]",
@@ -61,6 +62,8 @@ def test_a_program_that_is_not_there_or_closed_to_others(tmp_path: Path) -> None
     line = check(tmp_path, program=program)["program"]
     assert line.state is State.FAILS
     assert line.mend.startswith("chmod o+x ")
+    # A Python in someone's home is closed to others, however open the script is.
+    assert check(tmp_path, interpreter=program)["program"].state is State.FAILS
 
 
 def test_a_cron_line_that_no_shell_can_read(tmp_path: Path) -> None:

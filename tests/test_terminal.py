@@ -96,6 +96,16 @@ def test_without_a_terminal_one_plain_line_a_minute(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_a_publish_tells_how_much_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    with ScanProgress(stream=stream, verb="sending", noun="sent") as progress:
+        now += 100
+        progress(Progress(500, 50, True))
+    assert stream.getvalue() == "50 of 500 sent, 0.5 a second, 15 min left\n"
+
+
 def test_the_time_left_in_words() -> None:
     def left(done: int, found: int) -> str:
         return plain_line(Progress(found, done, True), found, 100.0).rpartition(", ")[2]
