@@ -96,6 +96,7 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         "keep_days",
         "limits",
         "min_paths",
+        "model_public_key",
         "output",
         "priority",
         "publish",
@@ -268,7 +269,7 @@ def test_every_line_that_init_writes_can_be_put_in_force(call: Call, tmp_path: P
     text = text.replace('threshold_model_sha256 = ""', 'threshold_model_sha256 = "ab"')
     config.write_text(text, encoding="utf-8")
     given = {"model", "threshold", "threshold_model_sha256", "state", "log", "priority"}
-    given |= {"csv", "dicomweb", "dimse", "receiver", "worklist"}
+    given |= {"csv", "dicomweb", "dimse", "model_public_key", "receiver", "worklist"}
     read, default = load_settings(config), Settings()
     for field in dataclasses.fields(Settings):
         if field.name not in given:
