@@ -240,6 +240,7 @@ def scan(
 
 app.command()(cli_pacs.publish)
 app.command()(cli_pull.pull)
+app.command("verify-pacs")(cli_pull.verify_pacs)
 app.command()(cli_models.train)
 app.command()(cli_models.export)
 app.command()(cli_models.evaluate)

@@ -1,4 +1,4 @@
-"""`screener pull`: studies from the PACS into the folder that is scanned."""
+"""`screener pull`: studies from the PACS; `screener verify-pacs`: every door, tried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from screener.console import note, tell
+from screener.console import note, print_table, tell
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,6 +116,45 @@ def pull(
     )
     _print(summary)
     raise typer.Exit(summary.exit_code)
+
+
+def verify_pacs(
+    config: Annotated[
+        Path, typer.Option("--config", metavar="site.toml", help="Site file: names the doors.")
+    ],
+    with_pull: Annotated[
+        bool, typer.Option("--pull", help="Try to fetch through [pull] too.")
+    ] = False,
+) -> None:
+    """Try every door to the PACS with test objects.
+
+    The doors that the site file names: is the server there, does it take a report and a key image
+    about nobody (patient SCREENER-TEST), does it give them back, does the worklist server give the
+    priority that was written. The objects are deleted where the server lets that be done. Exit
+    code 0 where all works, 6 where something fails, 2 for wrong usage.
+
+    Example: screener verify-pacs --config /etc/screener/site.toml --pull
+    """
+    from screener.settings import load_settings
+
+    settings = load_settings(config)
+    from screener.pacs.extra import require_extra
+
+    require_extra()
+    from screener.pacs.verify import State
+    from screener.pacs.verify import verify_pacs as run_verify
+
+    checks = list(run_verify(settings, with_pull=with_pull))
+    rows = [(each.door, each.step, each.state.value, each.found) for each in checks]
+    print_table(("door", "step", "state", "found"), rows)
+    for each in checks:
+        if each.mend:
+            label = "help" if each.state is State.FAILS else "note"
+            tell(f"{each.door}, {each.step}: {each.mend}", label=label)
+    failing = sum(each.state is State.FAILS for each in checks)
+    tried = sum(each.state is not State.NOT_TRIED for each in checks)
+    tell(f"{tried} tried: {failing} fail, {len(checks) - tried} not tried")
+    raise typer.Exit(6 if failing else 0)
 
 
 def _changed(pull: Pull, changes: dict[str, object]) -> Pull:

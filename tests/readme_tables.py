@@ -21,7 +21,7 @@ EXIT_CODES = (
     ("3", "complete, and a path FAILED that had not failed so in the last report (`--fail-on`)"),
     ("4", "nothing to screen: a PATH is missing or empty, or fewer paths than `min_paths`"),
     ("5", "a GPU was required and is not usable"),
-    ("6", "`publish`: something stays queued; `pull`: something is missing; both are tried again"),
+    ("6", "`publish`: something stays queued; `pull`: something is missing; a door fails"),
     ("7", "`pull`: the folder or the disk is full to its bound; what was fetched is kept"),
     ("11", "another run is at work on the state or on DIR"),
     ("130, 143", "interrupted; what was done is kept"),

@@ -87,6 +87,12 @@ MENDS = {
     "REDIRECT": "the server sends us elsewhere: give the address that it names as url",
     "NO_PROOF": "the server's answer does not say that it stored the object: check url",
     "NOT_DICOMWEB": "there is no DICOMweb server at that address: check url",
+    "NOT_FOUND": "it was stored and cannot be found again: the archive holds it back or routes it"
+    " elsewhere; ask its administrator",
+    "NOT_LISTED": "the worklist server does not give the entry: check that it reads [worklist]"
+    " folder and answers to server_ae_title",
+    "OTHER_PRIORITY": "the entry comes with another priority: the worklist server changes it; ask"
+    " its administrator",
     "BAD_UID": "a UID of the archive's cannot stand in a query: ask its administrator",
     "COUNT": "the archive lists fewer than it counts: it is asked again by the next pull",
     "CUT": "it ends too early: it is fetched again by the next pull",

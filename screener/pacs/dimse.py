@@ -25,6 +25,7 @@ SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 # PS3.8 9.3.4, rejected by the service user: why, by number.
 _REJECTED = {3: "CALLING_AE_TITLE", 7: "CALLED_AE_TITLE"}
 _SERVICE_USER = 1
+_VERIFICATION = "1.2.840.10008.1.1"
 
 
 def contexts_for(
@@ -111,6 +112,25 @@ def _why_not(door: Dimse) -> Answer:
     except OSError as error:
         return of_network_error(error)
     return Answer(Reply.UNREACHABLE, "ASSOCIATION_ABORTED")
+
+
+def echo(door: Dimse) -> Answer:
+    """C-ECHO (PS3.4 A): whether the server is there, knows us and answers.
+
+    Raises:
+        UsageError: a certificate of the door cannot be used.
+    """
+    opened = associate(door, contexts_for([_VERIFICATION]))
+    if isinstance(opened, Answer):
+        return opened
+    try:
+        told = opened.send_c_echo()
+    except (RuntimeError, OSError, ValueError):
+        return Answer(Reply.UNREACHABLE, "CONNECTION_LOST")
+    finally:
+        if opened.is_established:
+            opened.release()
+    return of_status(int(told.get("Status", 0x0110)))
 
 
 class DimseStore:

@@ -107,7 +107,7 @@ def pull(
         removed = _remove_old(known, shelf, now - timedelta(days=asked.keep_days), asked.keep_days)
         known.give_up(now - timedelta(days=asked.again_days))
         work = Fetching(
-            archive=_open(settings, stack),
+            archive=open_archive(settings, stack),
             state=known,
             shelf=shelf,
             lister=Lister(_LEAST_CAP_WEB if asked.via == "dicomweb" else _LEAST_CAP_DIMSE),
@@ -188,7 +188,14 @@ def source_of(settings: Settings) -> str:
     return f"dimse {settings.dimse.host}:{settings.dimse.port} {settings.dimse.ae_title}"
 
 
-def _open(settings: Settings, stack: ExitStack) -> WebArchive | DimseArchive:
+def open_archive(
+    settings: Settings, stack: ExitStack, sop_classes: tuple[str, ...] = SOP_CLASSES
+) -> WebArchive | DimseArchive:
+    """The archive of `[pull]`, to be closed with the stack; nothing is sent yet.
+
+    Raises:
+        UsageError: a door cannot be used, or the port of the receiver is taken.
+    """
     limits = settings.limits
     if settings.pull.via == "dicomweb":
         object_s = max(10 * settings.dicomweb.timeout_s, _LONGEST_OBJECT_S)
@@ -197,8 +204,8 @@ def _open(settings: Settings, stack: ExitStack) -> WebArchive | DimseArchive:
         )
     receiver = None
     if settings.pull.via == "c-move":
-        receiver = stack.enter_context(receiving(settings.receiver, settings.dimse, SOP_CLASSES))
-    return stack.enter_context(DimseArchive(settings.dimse, SOP_CLASSES, receiver))
+        receiver = stack.enter_context(receiving(settings.receiver, settings.dimse, sop_classes))
+    return stack.enter_context(DimseArchive(settings.dimse, sop_classes, receiver))
 
 
 def _remove_old(state: PullState, shelf: Shelf, before: datetime, keep_days: int) -> int:

@@ -62,15 +62,25 @@ class Worklist:
             reads. Nothing else may write there.
         ae_title: The scheduled station's, of its own, so that no scanner sees these entries.
         hours: After so long an entry is withdrawn.
+        server: Address of the worklist server, for verify-pacs to ask it; empty not to.
+        server_port: Its port.
+        server_ae_title: Under which it is asked; empty for ae_title, as wlmscpfs has it.
     """
 
     folder: Path | None = None
     ae_title: str = "TRIAGE"
     hours: float = 24.0
+    server: str = ""
+    server_port: int = 11112
+    server_ae_title: str = ""
 
     def __post_init__(self) -> None:
         """Check what no type says."""
         check_ae_title("ae_title", self.ae_title)
+        if self.server_ae_title:
+            check_ae_title("server_ae_title", self.server_ae_title)
+        if not 0 < self.server_port < 2**16:
+            raise ValueError(f"server_port = {self.server_port!r} is not between 1 and 65535")
         if not 0 < self.hours <= 24 * 365:
             raise ValueError(f"hours = {self.hours!r} is not between 0 and a year")
 
