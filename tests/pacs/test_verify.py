@@ -79,10 +79,7 @@ def test_the_test_objects_are_sound_and_say_what_they_are(tmp_path: Path) -> Non
     assert trial_row("")["study_instance_uid"] != row["study_instance_uid"]
 
 
-@pytest.mark.parametrize(
-    "via",
-    ["dicomweb", *(pytest.param(each, marks=pytest.mark.long) for each in ("c-get", "c-move"))],
-)
+@pytest.mark.parametrize("via", QUICK)
 def test_fetching_is_tried_too(via: str, archive: Orthanc, web: DicomWeb, tmp_path: Path) -> None:
     settings = asking(via, archive, web)
     nothing = states(verify_pacs(settings, with_pull=True))
