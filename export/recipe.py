@@ -72,16 +72,31 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "scratch": Recipe((Stage(64, 12, 1e-3, 64), Stage(128, 6, 4e-4, 48), Stage(224, 4, 2e-4, 32))),
+    "scratch": Recipe(
+        (Stage(64, 12, 1e-3, 64), Stage(128, 6, 4e-4, 48), Stage(224, 4, 2e-4, 32)),
+        exchange=0.0,
+        mix_style=0.0,
+        strength=0.25,
+    ),
     "scratch-gpu": Recipe(
         (Stage(128, 60, 1e-3, 128), Stage(176, 40, 8e-4, 128), Stage(224, 80, 6e-4, 128)),
         average=0.999,
         evaluations_per_stage=5,
+        strength=0.5,
+        drop_path=0.1,
+        mixup=0.2,
+        tail=0.3,
     ),
-    "fine-tune": Recipe((Stage(128, 3, 3e-4, 32), Stage(224, 5, 1e-4, 32))),
+    "fine-tune": Recipe(
+        (Stage(128, 3, 3e-4, 32), Stage(224, 5, 1e-4, 32)), strength=0.5, drop_path=0.1, mixup=0.2
+    ),
     "smoke": Recipe((Stage(32, 1, 1e-3, 8), Stage(64, 1, 5e-4, 8)), exchange=0.0, mix_style=0.0),
 }
-"""By name: from nothing on a small machine or on a GPU, from given weights, and a mere trial."""
+"""By name: from nothing on a small machine or on a GPU, from given weights, and a mere trial.
+
+Few passes learn more from films that are changed little; many passes learn those by heart, so the
+long recipe changes them more and mixes them (`export/records/screener-covid/README.md`).
+"""
 
 
 def learning_rate(position: float, peak: float) -> float:

@@ -64,3 +64,8 @@ def test_the_record_names_what_make_model_runs() -> None:
     given = shlex.split(stated[1])
     for option in ("--recipe", "--length"):
         assert train[train.index(option) + 1] == given[given.index(option) + 1]
+    settings = [
+        [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+        for words in (train, given)
+    ]
+    assert settings[0] == settings[1] == ["strength=1", "drop_path=0", "mixup=0", "tail=0"]
