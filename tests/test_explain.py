@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -20,14 +21,21 @@ from screener.settings import Settings
 from tests.films import TINY, dataset, draw, night, save
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    studies = night(tmp_path / "studies")
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("night")
+    studies = night(folder / "studies")
     # A second view of the first study: a wide film.
     wide = dataset(draw(9, severity=4)[:128], 9, StudyInstanceUID="2.25.2001", PatientID="T00001")
     save(wide, studies / "ward a" / "IM0009")
-    scan([studies], tmp_path / "out", Settings(model=TINY, workers=1, settle=0))
-    return tmp_path / "out"
+    save(dataset(draw(11), 11, PatientID="T00002"), studies / "other")
+    scan([studies], folder / "out", Settings(model=TINY, workers=1, settle=0))
+    return folder / "out"
+
+
+@pytest.fixture
+def out(scanned: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scanned, tmp_path / "out"))
 
 
 def test_everything_that_decided_is_told(out: Path) -> None:
@@ -92,9 +100,6 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_overwritten(out: Path, tmp_
 def test_a_name_of_several_studies_is_told_in_words_but_not_drawn(
     out: Path, tmp_path: Path
 ) -> None:
-    studies = tmp_path / "studies"
-    save(dataset(draw(11), 11, PatientID="T00002"), studies / "other")
-    scan([studies], out, Settings(model=TINY, workers=1, settle=0))
     assert sum(line.startswith("Study ") for line in explain_study(out, "T00002")) == 2
     with pytest.raises(UsageError, match="names 2 studies"):
         write_picture(tmp_path / "film.png", out, "T00002")

@@ -186,7 +186,7 @@ def _tags(path: Path) -> _Tags:
     return parser
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE), st.text("<>\"'&={}%/-! \0\r")),
@@ -541,6 +541,7 @@ def test_the_policy_lets_nothing_else_in(browser: Page, tmp_path: Path) -> None:
             listener.accept()
 
 
+@pytest.mark.long
 def test_five_thousand_studies(browser: Page, tmp_path: Path) -> None:
     rows = [row(n) for n in range(1, SHOWN + 101)]
     path = write_page(tmp_path / "report.html", rows)
