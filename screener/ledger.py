@@ -93,15 +93,22 @@ class Ledger:
 
     # -- runs and bundles ---------------------------------------------------------------------
 
-    def start_run(self, stamp: str, started_at: str, model_sha256: str) -> tuple[int, str]:
-        """Begin a run; its id orders by start, its number by the ledger's own counter."""
+    def start_run(
+        self, stamp: str, started_at: str, model_sha256: str, published: int = 0
+    ) -> tuple[int, str]:
+        """Begin a run; its id orders by start, its number by the ledger's own counter.
+
+        `published`: the highest number among the kept reports. A state that was put back counts
+        on from there: no run id comes twice.
+        """
         last = self.db.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()[0]
-        run_id = f"{stamp}-{last + 1:06d}"
-        cursor = self.db.execute(
-            "INSERT INTO runs (run_id, started_at, model_sha256) VALUES (?, ?, ?)",
-            (run_id, started_at, model_sha256),
+        number = max(int(last), published) + 1
+        run_id = f"{stamp}-{number:06d}"
+        self.db.execute(
+            "INSERT INTO runs (number, run_id, started_at, model_sha256) VALUES (?, ?, ?, ?)",
+            (number, run_id, started_at, model_sha256),
         )
-        return int(cursor.lastrowid or 0), run_id
+        return number, run_id
 
     def run_number(self, run_id: str) -> int:
         """The number of a published run.

@@ -1,16 +1,19 @@
 """The tables of the state file, and how it is opened.
 
-`state.sqlite` is a database of one host on a local disk: write-ahead log, every commit synced.
+`state.sqlite` is a database of one host on a local disk: write-ahead log, every commit synced. A
+state of an older version is copied to `state.sqlite.v1` before it is brought up to date.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
 from screener.domain import Instance
+from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
 
 LEDGER_VERSION = 2
@@ -84,6 +87,43 @@ END;
 _UPGRADES = {2: _DELIVERY}
 
 
+def files_of_state(path: Path) -> list[Path]:
+    """Every file that may stand for a state beside it: SQLite's own, the lock, copies."""
+    copies = [copy_of(path, version) for version in range(1, LEDGER_VERSION)]
+    copies += [_unfinished(copy) for copy in copies]
+    ends = ("", "-wal", "-shm", "-journal", ".lock")
+    return [*(path.with_name(path.name + end) for end in ends), *copies]
+
+
+def copy_of(path: Path, version: int) -> Path:
+    """The copy of a state of an older version that an upgrade leaves beside it."""
+    return path.with_name(f"{path.name}.v{version}")
+
+
+def _unfinished(copy: Path) -> Path:
+    return copy.with_name(f"{copy.name}.writing")
+
+
+def _copy_older(db: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy a state as it is before it is upgraded: private, synced, whole or not there.
+
+    The older program goes on with the copy where the new one is taken back.
+    """
+    copy = copy_of(path, version)
+    unfinished = _unfinished(copy)
+    for each in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+        each.unlink(missing_ok=True)
+    write_file(unfinished, writer_of(b""))
+    with closing(sqlite3.connect(unfinished)) as target:
+        db.backup(target)
+        # The copy is one file: it needs no log of its own.
+        target.execute("PRAGMA journal_mode = DELETE")
+    with unfinished.open("rb") as stream:
+        os.fsync(stream.fileno())
+    unfinished.replace(copy)
+    sync_folder(copy.parent)
+
+
 def open_state(path: Path) -> sqlite3.Connection:
     """Open or create a state file; transactions are the caller's.
 
@@ -93,6 +133,7 @@ def open_state(path: Path) -> sqlite3.Connection:
     """
     if path.exists() and not path.is_file():
         raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
+    db: sqlite3.Connection | None = None
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=10)
         db.row_factory = sqlite3.Row
@@ -106,9 +147,13 @@ def open_state(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("another program's database")
         if version == 0:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+        elif version < LEDGER_VERSION:
+            _copy_older(db, path, version)
         for step in range(max(version, 1) + 1, LEDGER_VERSION + 1):
             db.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step}; COMMIT;")
     except (sqlite3.Error, OSError) as error:
+        if db is not None:
+            db.close()
         reason = getattr(error, "sqlite_errorname", None) or str(getattr(error, "strerror", error))
         raise RunError(
             f"the state {str(path)!r} cannot be opened: {reason}",

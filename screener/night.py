@@ -31,9 +31,12 @@ from screener.domain import (
 from screener.errors import NothingToScreenError
 from screener.examine import ExamineSettings
 from screener.file_systems import FileSystems
+from screener.judge import Judge, judge_of
 from screener.ledger import ImageRecord, Ledger
+from screener.ledger_schema import files_of_state
 from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
+from screener.publication import last_number
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings
 from screener.summary import Progress, Stop
@@ -80,7 +83,7 @@ class Night:
     base_run: int = 0
     run_id: str = ""
     points_id: int = 0
-    judge: str = ""
+    judge: Judge = field(init=False)
     found: int = 0
     done: int = 0
     examined: int = 0
@@ -112,10 +115,10 @@ class Night:
             bundle.sha256, bundle.name, bundle.card.findings, bundle.card.prevalence, self.points
         )
         self.number, self.run_id = ledger.start_run(
-            f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256
+            f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256, last_number(out)
         )
         self.base_run = self.number - 1 if base_run is None else base_run
-        self.judge = f"{__version__} {self.examine_settings!r}"
+        self.judge = judge_of(self.examine_settings)
         ledger.commit()
         for task, result in pool.run(self._tasks(out)):
             self._receive(task, result)
@@ -140,7 +143,7 @@ class Night:
             self.ledger.recent_studies(self.before(self.settings.rescreen.days)),
         )
         exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
-        own = {os.fsencode(self.state) + end for end in (b"", b"-wal", b"-shm", b".lock")}
+        own = {os.fsencode(path) for path in files_of_state(self.state)}
         own.add(os.fsencode(out) + b".key")
         systems = FileSystems()
         entries = (item for item in walk(self.roots, exclude) if item.path not in own)
@@ -271,7 +274,7 @@ class Night:
                 outcome=outcome,
                 reason_code=rejection.code.value if rejection else "",
                 detail=rejection.detail if rejection else "",
-                judged_by=self.judge,
+                judged_by=self.judge.judged_by(outcome, instance),
                 examined_at=self.now,
                 warnings=";".join(sorted(warning.value for warning in warnings)),
                 instance=instance,

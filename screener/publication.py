@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 KEPT_RUNS = 30
 _WRITING, _READY = ".writing", ".ready"
 _TEMPORARY = ".screener-"
+_RUN_NUMBER = re.compile(r"\.?[0-9]{8}T[0-9]{6}Z-([0-9]{6,9})(?![0-9])")
 # A file system without hard links says so in one of these ways.
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS})
 
@@ -118,6 +121,18 @@ def finish_interrupted(out: Path) -> str | None:
             remove_tree(writing)
         _remove_temporaries(out)
     return finished
+
+
+def last_number(out: Path) -> int:
+    """The highest number in the ids of the runs that lie in `runs/`, 0 where there is none.
+
+    Raises:
+        RunError: The folder cannot be read.
+    """
+    runs = out / RUNS
+    with disk_errors():
+        names = os.listdir(runs) if runs.is_dir() else []
+    return max((int(found[1]) for found in map(_RUN_NUMBER.match, names) if found), default=0)
 
 
 def published_run(out: Path) -> dict[str, Any] | None:

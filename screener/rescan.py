@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from screener.domain import FileStamp
 from screener.ledger import Known
 from screener.outcomes import Outcome, ReasonCode
+
+if TYPE_CHECKING:
+    from screener.judge import Judge
 
 RETRIED = frozenset(
     {
@@ -36,10 +40,10 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the rule needs to know of the run. `judge` names the program and settings in force."""
+    """What the rule needs to know of the run. `judge` is what judges in it."""
 
     points_id: int
-    judge: str
+    judge: Judge
     rescan: bool
     recent_studies: Container[str]
 
@@ -62,7 +66,7 @@ def need_of(
     if known.outcome == Outcome.FAILED:
         return _need_of_failure(known, stamp, run)
     judged_by_model = known.points_id is not None
-    if not judged_by_model and known.judged_by != run.judge:
+    if not judged_by_model and not run.judge.is_still(known.judged_by):
         return Need.EXAMINE
     outdated = judged_by_model and known.points_id != run.points_id
     if outdated and known.study_key in run.recent_studies:
@@ -73,7 +77,7 @@ def need_of(
 
 
 def _need_of_failure(known: Known, stamp: FileStamp, run: Run) -> Need:
-    if stamp != known.stamp or known.judged_by != run.judge:
+    if stamp != known.stamp or not run.judge.is_still(known.judged_by):
         return Need.EXAMINE
     again = known.reason_code in RETRIED and known.attempts < NIGHTS
     return Need.EXAMINE if again else Need.NOTHING

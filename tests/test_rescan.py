@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 
 from screener.domain import FileStamp
+from screener.judge import Judge
 from screener.ledger import Known
+from screener.outcomes import REASONS, Outcome, ReasonCode
 from screener.rescan import NIGHTS, Need, Run, need_of
 
 STAMP = FileStamp(size=1000, mtime_ns=1, ctime_ns=2, inode=3)
 CHANGED = [replace(STAMP, **{name: 999}) for name in ("size", "mtime_ns", "ctime_ns", "inode")]
-RUN = Run(points_id=7, judge="v1", rescan=False, recent_studies={"recent"})
+JUDGE = Judge("v1", {"charls": "charls 2", "pydicom": "pydicom 3"})
+RUN = Run(points_id=7, judge=JUDGE, rescan=False, recent_studies={"recent"})
 
 SCORED = Known(
     stamp=STAMP,
@@ -44,6 +47,11 @@ BROKEN = replace(CUT, reason_code="DECODE_ERROR")
         (replace(LATERAL, judged_by="v0"), Need.EXAMINE),
         (BROKEN, Need.NOTHING),
         (replace(BROKEN, judged_by="v0"), Need.EXAMINE),
+        (replace(BROKEN, judged_by="v1 by charls 2; pydicom 3"), Need.NOTHING),
+        (replace(BROKEN, judged_by="v1 by charls 1; pydicom 3"), Need.EXAMINE),
+        (replace(BROKEN, judged_by="v0 by charls 2; pydicom 3"), Need.EXAMINE),
+        (replace(CUT, attempts=NIGHTS, judged_by="v1 by charls 2"), Need.NOTHING),
+        (replace(CUT, attempts=NIGHTS, judged_by="v1 by charls 1"), Need.EXAMINE),
         (CUT, Need.EXAMINE),
         (replace(CUT, attempts=NIGHTS - 1), Need.EXAMINE),
         (replace(CUT, attempts=NIGHTS), Need.NOTHING),
@@ -52,6 +60,15 @@ BROKEN = replace(CUT, reason_code="DECODE_ERROR")
 )
 def test_unchanged_file(known: Known | None, need: Need) -> None:
     assert need_of(known, STAMP, RUN) is need
+
+
+@pytest.mark.parametrize("code", [c for c in ReasonCode if REASONS[c][0] is Outcome.FAILED])
+def test_which_failures_another_night_may_mend(code: ReasonCode) -> None:
+    failed = replace(BROKEN, reason_code=code.value)
+    nights = {"UNSTABLE", "TRUNCATED", "UNREADABLE", "OUT_OF_MEMORY", "TIMEOUT"}
+    expected = [Need.EXAMINE] * (2 if code in nights else 0)
+    needs = [need_of(replace(failed, attempts=n), STAMP, RUN) for n in (1, 2, 3, 4)]
+    assert needs == expected + [Need.NOTHING] * (4 - len(expected))
 
 
 @pytest.mark.parametrize("stamp", CHANGED)

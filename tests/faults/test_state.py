@@ -1,0 +1,128 @@
+"""The state over the years: upgrades, steps back, copies that are put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from screener import ledger_schema
+from screener.errors import RunError, UsageError
+from screener.ledger import Ledger
+from screener.ledger_schema import LEDGER_VERSION, copy_of, files_of_state, open_state
+from tests.faults.nights import screen
+from tests.films import dataset, draw, save
+
+pytestmark = pytest.mark.usefixtures("private_pool")
+FIRST = "CREATE TABLE kept (word TEXT); INSERT INTO kept VALUES ('as it was');"
+
+
+def older(path: Path) -> Path:
+    """A state of the first version, as an older program left it, with its log not yet folded in."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(f"{ledger_schema._SCHEMA} {FIRST} PRAGMA user_version = 1;")
+    return path
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT word FROM kept").fetchall() == [("as it was",)]
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_an_upgrade_leaves_a_copy_of_the_state_before_it(tmp_path: Path) -> None:
+    state = older(tmp_path / "state.sqlite")
+    before = os.umask(0o022)
+    try:
+        open_state(state).close()
+    finally:
+        os.umask(before)
+    copy = copy_of(state, 1)
+    assert copy.name == "state.sqlite.v1"
+    assert [version_of(state), version_of(copy)] == [LEDGER_VERSION, 1]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {state.name, copy.name}
+    changed = copy.stat().st_mtime_ns
+    open_state(state).close()
+    assert copy.stat().st_mtime_ns == changed
+
+
+def test_the_copy_goes_on_where_the_state_stood(tmp_path: Path) -> None:
+    state = older(tmp_path / "state.sqlite")
+    open_state(state).close()
+    shutil.copy(copy_of(state, 1), state)
+    open_state(state).close()
+    assert [version_of(state), version_of(copy_of(state, 1))] == [LEDGER_VERSION, 1]
+
+
+def test_a_new_state_has_nothing_to_copy(tmp_path: Path) -> None:
+    Ledger(tmp_path / "state.sqlite").__exit__(None, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.sqlite"]
+
+
+@pytest.mark.parametrize("step", ["sqlite3.connect", "fsync", "replace", "executescript"])
+def test_an_upgrade_that_breaks_off_is_done_again(step: str, tmp_path: Path) -> None:
+    state = older(tmp_path / "state.sqlite")
+    broken = {
+        "sqlite3.connect": mock.patch.object(
+            ledger_schema, "_copy_older", side_effect=sqlite3.OperationalError("disk full")
+        ),
+        "fsync": mock.patch.object(ledger_schema.os, "fsync", side_effect=OSError(28, "")),
+        "replace": mock.patch.object(Path, "replace", side_effect=OSError(28, "")),
+        "executescript": mock.patch.dict(ledger_schema._UPGRADES, {2: "CREATE TABLE kept (a);"}),
+    }[step]
+    with broken, pytest.raises(RunError, match="cannot be opened"):
+        open_state(state)
+    assert version_of(state) == 1
+    assert copy_of(state, 1).exists() is (step == "executescript")
+    open_state(state).close()
+    assert [version_of(state), version_of(copy_of(state, 1))] == [LEDGER_VERSION, 1]
+    assert {path.name for path in tmp_path.iterdir()} == {state.name, copy_of(state, 1).name}
+
+
+def test_a_newer_state_is_refused_and_not_touched(tmp_path: Path) -> None:
+    state = older(tmp_path / "state.sqlite")
+    with closing(sqlite3.connect(state)) as db:
+        db.execute(f"PRAGMA user_version = {LEDGER_VERSION + 1}")
+    content = state.read_bytes()
+    with pytest.raises(UsageError, match=f"version {LEDGER_VERSION + 1}"):
+        open_state(state)
+    assert state.read_bytes() == content
+    assert not copy_of(state, LEDGER_VERSION).exists()
+
+
+def test_copies_are_no_studies(tmp_path: Path) -> None:
+    save(dataset(draw(1), 1), tmp_path / "studies" / "film")
+    state = older(tmp_path / "studies" / "state.sqlite")
+    with closing(sqlite3.connect(state)) as db:
+        db.execute("DROP TABLE kept")
+    summary = screen(tmp_path / "studies", tmp_path / "out", state=state)
+    assert copy_of(state, 1) in files_of_state(state)
+    assert copy_of(state, 1).exists()
+    assert summary.paths == 1
+
+
+def test_a_state_that_was_put_back_uses_no_run_id_twice(tmp_path: Path) -> None:
+    """Within one second, which is all that the time in a run id tells apart."""
+    studies, out = tmp_path / "studies", tmp_path / "out"
+    save(dataset(draw(1), 1), studies / "film")
+    with mock.patch("screener.night.datetime", wraps=datetime) as clock:
+        clock.now.side_effect = lambda _zone: datetime(2026, 1, 1, tzinfo=UTC)
+        screen(studies, out)
+        shutil.copy(out / "state.sqlite", tmp_path / "kept")
+        screen(studies, out)
+        for suffix in ("", "-wal", "-shm"):
+            (out / f"state.sqlite{suffix}").unlink(missing_ok=True)
+        shutil.copy(tmp_path / "kept", out / "state.sqlite")
+        screen(studies, out)
+        screen(studies, out)
+    runs = sorted(path.name for path in (out / "runs").iterdir())
+    assert runs == [f"20260101T000000Z-00000{number}" for number in (1, 2, 3, 4)]
