@@ -215,7 +215,13 @@ def scan(
         events.event("scan_started", software_version=__version__)
         try:
             summary = run_scan(
-                paths, out, settings, progress=progress, stop=stop, command=tuple(sys.argv)
+                paths,
+                out,
+                settings,
+                progress=progress,
+                stop=stop,
+                command=tuple(sys.argv),
+                events=events,
             )
         except ScreenerError as error:
             events.event("scan_failed", {"what": error.what}, exit_code=error.exit_code)

@@ -61,6 +61,11 @@ class EventLog:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is written at all."""
+        return self._descriptor is not None
+
     def event(self, name: str, private: Mapping[str, str] | None = None, **facts: Fact) -> None:
         """Write one line.
 

@@ -19,6 +19,7 @@ from screener.domain import Triage
 from screener.durable import access_for
 from screener.errors import RunError, UsageError
 from screener.identifiers import mask, read_key
+from screener.log import EventLog
 from screener.model_card import write_card
 from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
@@ -73,8 +74,9 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
         )
     access = access_for(night.settings.output.mode, night.settings.output.group)
     if open_to_others(out, access):
+        closing = "go-rwx" if access.gid is None else "g-w,o-rwx"
         notices.append(
-            "the output folder can be read by others; `chmod o-rwx` it, it holds patient data"
+            f"the output folder is open to others; `chmod {closing}` it, it holds patient data"
         )
     summary = RunSummary(
         run_id=night.run_id,
@@ -97,6 +99,21 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
     return summary
+
+
+def tell_failures(night: Night, events: EventLog) -> None:
+    """One event for each path that FAILED, by its place in `images.csv`, never by its name."""
+    if not events.is_open:
+        return
+    for row, path, code, reported in ReportStore(night.ledger).failed_paths(night.number):
+        events.event(
+            "path_failed",
+            {"path": shown_path(path)},
+            run_id=night.run_id,
+            row=row,
+            reason_code=code,
+            is_new=not reported,
+        )
 
 
 @dataclass(slots=True)

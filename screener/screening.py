@@ -28,6 +28,7 @@ from screener.examine import ExamineSettings
 from screener.ledger import Ledger
 from screener.ledger_schema import kept_setting
 from screener.lock import run_lock
+from screener.log import EventLog
 from screener.precision import KEPT, choose_bundle
 from screener.settings import Settings
 from screener.workers import WorkerPool
@@ -48,6 +49,7 @@ def scan(
     progress: Callable[[Progress], None] = lambda _: None,
     stop: Stop | None = None,
     command: Sequence[str] = (),
+    events: EventLog | None = None,
 ) -> RunSummary:
     """Screen every radiograph under `paths` and write the report into `out`.
 
@@ -61,6 +63,7 @@ def scan(
         progress: Called after each step, in this thread, with how far the scan is.
         stop: Set its `signal_number` from a signal handler or another thread to end the scan.
         command: What the user typed, for `run.json`.
+        events: Told of each path that FAILED; None for nobody.
 
     Raises:
         UsageError: wrong settings or model.
@@ -81,7 +84,7 @@ def scan(
                 "give a folder of its own",
             )
     state = Path(os.path.abspath(settings.state)) if settings.state else folder / "state.sqlite"
-    from screener.reporting import finish_interrupted, publish, site_layout
+    from screener.reporting import finish_interrupted, publish, site_layout, tell_failures
 
     site_layout(settings.report)
     choice = choose_bundle(settings, kept_setting(state, KEPT))
@@ -129,6 +132,7 @@ def scan(
                 stop or Stop(),
             )
             night.examine_all(pool, folder)
+            tell_failures(night, events or EventLog())
             return publish(night, folder, tuple(command))
         except (OSError, sqlite3.Error) as error:
             raise _disk_error(error, folder) from error

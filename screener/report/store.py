@@ -141,6 +141,18 @@ class ReportStore:
         )
         return {row[0]: row[1] for row in rows}
 
+    def failed_paths(self, run: int) -> Iterator[tuple[int, bytes, str, bool]]:
+        """Row in `images.csv` from 1, path, reason code, whether the last report said so too."""
+        # An own cursor's rows, one at a time: a wrecked archive may hold a million.
+        rows = self._db.execute(
+            "SELECT number, path, reason_code, failure_reported FROM (SELECT path, reason_code,"
+            " failure_reported, outcome, row_number() OVER (ORDER BY path) AS number FROM images"
+            " WHERE run = ?) WHERE outcome = 'FAILED'",
+            (run,),
+        )
+        for number, path, code, reported in rows:
+            yield number, path, code, bool(reported)
+
     def failures(self, run: int, most: int) -> list[dict[str, Any]]:
         """The first paths that failed in a run, those first that had not failed before."""
         return list(
