@@ -16,7 +16,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
-from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_site
+from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_purge, cli_site
 from screener.cli_bundles import show_help_where_no_command_is_named
 from screener.cli_errors import as_usage_error
 from screener.console import (
@@ -255,6 +255,7 @@ app.add_typer(cli_bundles.model)
 app.command()(cli_site.doctor)
 app.command()(cli_site.init)
 app.command()(cli_site.explain)
+app.command()(cli_purge.purge)
 
 _NOT_SETTINGS = frozenset({"paths", "out", "config"})
 

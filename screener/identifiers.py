@@ -167,6 +167,16 @@ def read_key(path: Path, out: Path) -> bytes:
             "whoever gets the report would get the key to its pseudonyms",
             "put it elsewhere, for example beside the site file",
         )
+    return read_or_make_key(path)
+
+
+def read_or_make_key(path: Path) -> bytes:
+    """A key, wherever its file lies; made on first use, readable by its owner alone.
+
+    Raises:
+        UsageError: The key is open to others or is no key.
+        RunError: The file cannot be read or made.
+    """
     try:
         with suppress(FileNotFoundError):
             return _read_key(path)

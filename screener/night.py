@@ -5,7 +5,6 @@ One path is one step; memory does not grow with their number.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,35 +21,58 @@ from screener.discovery import Found, display_path, walk
 from screener.domain import (
     Examined,
     FileStamp,
-    Instance,
     OperatingPoint,
     Radiograph,
     Rejection,
+    Score,
     Unchanged,
 )
 from screener.errors import NothingToScreenError
 from screener.examine import ExamineSettings
 from screener.file_systems import FileSystems
 from screener.judge import Judge, judge_of
+from screener.keys import is_below, patient_key, study_key
 from screener.ledger import ImageRecord, Ledger
 from screener.ledger_schema import files_of_state
 from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
 from screener.publication import last_number
+from screener.report_facts import LAST, LastReport
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings
 from screener.summary import Progress, Stop
+from screener.tombstones import Tombstones, key_of_tombstones
 from screener.workers import Task, WorkerPool
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from screener.bundle import Bundle
-    from screener.classifier import Classifier
     from screener.precision import Choice
 
 CHUNK = 400
 COMMIT_EVERY_S = 5.0
 REHASH_SHARE = 30
 PREPROCESSING_VERSION = int(PREPROCESSING["version"])
+
+
+class Scorer(Protocol):
+    """What a night needs of a classifier; `screener.classifier` has the one that computes."""
+
+    @property
+    def provider(self) -> str:
+        """What really computes."""
+
+    @property
+    def notice(self) -> str:
+        """What the user should know of it; empty for nothing."""
+
+    @property
+    def batch(self) -> int:
+        """How many films are scored at once."""
+
+    def score(self, pixels: NDArray[np.float32]) -> list[Score]:
+        """Score films: float32 (n, 224, 224) in [0, 1]."""
 
 
 @dataclass(slots=True)
@@ -68,7 +90,7 @@ class Night:
 
     ledger: Ledger
     state: Path
-    classifier: Classifier
+    classifier: Scorer
     choice: Choice
     points: tuple[OperatingPoint, ...]
     settings: Settings
@@ -84,6 +106,7 @@ class Night:
     run_id: str = ""
     points_id: int = 0
     judge: Judge = field(init=False)
+    purged: Tombstones = field(init=False)
     found: int = 0
     done: int = 0
     examined: int = 0
@@ -106,19 +129,27 @@ class Night:
         """A time so many days before the run."""
         return f"{self.started_at - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
 
-    def examine_all(self, pool: WorkerPool, out: Path) -> None:
-        """Walk the roots and bring the ledger up to date."""
+    def begin(self, published: int) -> None:
+        """Take the next number, higher than `published`, the highest of the kept reports."""
         ledger, bundle = self.ledger, self.bundle
-        since = self.settings.since
-        base_run = ledger.run_number(since) if since else None
         self.points_id = ledger.register(
             bundle.sha256, bundle.name, bundle.card.findings, bundle.card.prevalence, self.points
         )
         self.number, self.run_id = ledger.start_run(
-            f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256, last_number(out)
+            f"{self.started_at:%Y%m%dT%H%M%SZ}", self.now, bundle.sha256, published
         )
+        self.base_run = self.number - 1
+
+    def examine_all(self, pool: WorkerPool, out: Path) -> None:
+        """Walk the roots and bring the ledger up to date."""
+        ledger = self.ledger
+        since = self.settings.since
+        base_run = ledger.run_number(since) if since else None
+        self.begin(last_number(out))
         self.base_run = self.number - 1 if base_run is None else base_run
+        ledger.keep_setting(LAST, LastReport.of(self.roots, self.settings).write())
         self.judge = judge_of(self.examine_settings)
+        self.purged = Tombstones(ledger, self.state)
         ledger.commit()
         for task, result in pool.run(self._tasks(out)):
             self._receive(task, result)
@@ -145,6 +176,7 @@ class Night:
         exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
         own = {os.fsencode(path) for path in files_of_state(self.state)}
         own.add(os.fsencode(out) + b".key")
+        own.add(os.fsencode(key_of_tombstones(self.state)))
         systems = FileSystems()
         entries = (item for item in walk(self.roots, exclude) if item.path not in own)
         while chunk := list(islice(entries, CHUNK)):
@@ -201,6 +233,8 @@ class Night:
             self.ledger.confirm(self.number, self.now, task.path, result.stamp)
             self.failing.pop(task.path, None)
             self.done += 1
+        elif self.purged.hold(result.instance):
+            self._put_purged(task.path)
         elif isinstance(result.result, Radiograph):
             self.pending.append(_Pending(task, result, result.result))
             if len(self.pending) >= self.classifier.batch:
@@ -208,6 +242,14 @@ class Night:
         else:
             self._put(task.path, result, None, self._settled(result, result.result))
         self._tick()
+
+    def _put_purged(self, path: bytes) -> None:
+        """A row that says there is a file, and nothing of it: its path may hold a name."""
+        root = next((root for root in self.roots if is_below(path, root)), b"")
+        named = root.rstrip(b"/") + b"/" + self.purged.name_of(path)
+        self.failing.pop(path, None)
+        rejection = Rejection(ReasonCode.PURGED)
+        self._put(named, Examined(None, "", None, rejection), None, rejection)
 
     def _settled(self, examined: Examined, rejection: Rejection) -> Rejection:
         """A cut file that is young is still being written."""
@@ -288,7 +330,7 @@ class Night:
 
     def _source(self, path: bytes) -> str:
         for root in self.roots:
-            if path == root or path.startswith(root.rstrip(b"/") + b"/"):
+            if is_below(path, root):
                 return display_path(root)
         return ""
 
@@ -330,21 +372,3 @@ def _by_novelty(novelty: float) -> tuple[str, str]:
     if novelty <= 1.0:
         return Outcome.SCORED.value, ""
     return Outcome.INELIGIBLE.value, ReasonCode.NOVEL.value
-
-
-def study_key(path: bytes, examined: Examined, outcome: str) -> str:
-    """The study of a path: its UID, else its content, else the path itself; empty for no image."""
-    if outcome == Outcome.NOT_AN_IMAGE:
-        return ""
-    if examined.instance is not None and examined.instance.study_instance_uid:
-        return examined.instance.study_instance_uid
-    if examined.sha256 and outcome != Outcome.FAILED:
-        return f"file:{examined.sha256}"
-    return f"path:{hashlib.sha256(path).hexdigest()}"
-
-
-def patient_key(instance: Instance | None) -> str:
-    """Tells patients of one study apart; empty where the header names none."""
-    if instance is None or not instance.patient_id.strip():
-        return ""
-    return f"{instance.patient_id.strip()}\x1f{instance.issuer_of_patient_id.strip()}"

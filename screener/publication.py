@@ -18,6 +18,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from screener.errors import RunError
 from screener.manifest import MANIFEST, RUNS, file_names, is_name, mismatches, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from screener.durable import Writer
@@ -132,7 +133,31 @@ def last_number(out: Path) -> int:
     runs = out / RUNS
     with disk_errors():
         names = os.listdir(runs) if runs.is_dir() else []
-    return max((int(found[1]) for found in map(_RUN_NUMBER.match, names) if found), default=0)
+    return max((number for name in names if (number := number_of(name)) is not None), default=0)
+
+
+def number_of(run_name: str) -> int | None:
+    """The number in a run's id, also of one that is not complete; None where there is none."""
+    found = _RUN_NUMBER.match(run_name)
+    return int(found[1]) if found else None
+
+
+def remove_runs(out: Path, run_ids: Iterable[str]) -> None:
+    """Remove kept reports; each counts as incomplete from its first moment.
+
+    Raises:
+        RunError: The disk is failing; the rest is still there.
+    """
+    runs = out / RUNS
+    with disk_errors():
+        for name in sorted(run_ids):
+            doomed = runs / f".{name.removeprefix('.').removesuffix(_WRITING)}{_WRITING}"
+            if (runs / name).exists() and runs / name != doomed:
+                (runs / name).rename(doomed)
+            if doomed.exists():
+                shutil.rmtree(doomed)
+        if runs.is_dir():
+            sync_folder(runs)
 
 
 def published_run(out: Path) -> dict[str, Any] | None:

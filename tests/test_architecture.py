@@ -30,6 +30,7 @@ ONLY_IN = {
         "screener.report.sameness",
         "screener.report.verdicts",
         "screener.screening",
+        "screener.purge",
         "screener.explain",
         "screener.pacs.queue",
         "screener.pacs.pull_state",

@@ -1,0 +1,79 @@
+"""The command that forgets a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from screener.console import note, tell
+from screener.errors import RunError, UsageError
+
+
+def purge(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder of the scans.")
+    ],
+    patient: Annotated[str, typer.Option(metavar="ID", help="Patient ID (0010,0020).")],
+    issuer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Issuer of Patient ID, where one number means several patients."),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="site.toml", help="The site file of the scans."),
+    ] = None,
+    state: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="The ledger, where it is not in DIR."),
+    ] = None,
+) -> None:
+    """Forget a patient.
+
+    In the state, the published report and the kept ones, the queue and the worklist; what is left
+    is a keyed hash, by which files of the patient that still lie in the folders stay INELIGIBLE
+    (PURGED). The report is published anew without the patient. Untouched are the studies
+    themselves, what a PACS or an importer was given, logs written with --log-phi, and backups.
+
+    Exit codes: 0 forgotten; 1 the disk failed, run the same command again; 2 wrong usage; 11 a scan
+    or a publish is at work.
+
+    Example: screener purge --patient 4711 --out /data/report --config /etc/screener/site.toml
+    """
+    from screener.purge import purge as run_purge
+    from screener.settings import load_settings
+
+    settings = load_settings(config)
+
+    def withdraw(entries: Sequence[tuple[str, str]]) -> None:
+        folder = settings.worklist.folder
+        if folder is None:
+            raise UsageError(
+                f"{len(entries)} entries of the patient stand in a worklist",
+                "the site file does not say where; nothing was changed",
+                "give the --config that `screener publish` is run with",
+            )
+        from screener.pacs.worklist import WorklistError, file_name, locked, remove_entry
+
+        try:
+            with locked(folder):
+                for study_key, patient_key in entries:
+                    remove_entry(folder, file_name(study_key, patient_key))
+        except WorklistError as error:
+            raise RunError(
+                f"the worklist {str(folder)!r} cannot be changed: {error.code}",
+                mend="look who holds it, then run the same command again",
+            ) from None
+
+    summary = run_purge(out, patient, issuer, settings, withdraw, state=state)
+    if summary.sent:
+        note(f"{summary.sent} objects were sent to a PACS, which has to delete them itself")
+    for door in settings.csv.values():
+        note(f"files for an importer in {str(door.folder)!r} are not touched")
+    tell(
+        f"forgot {summary.images} images of {summary.studies} studies; {summary.reports} reports"
+        f" and {summary.withdrawn} worklist entries went"
+        + (f"; {summary.run_id} is published without them" if summary.run_id else "")
+    )

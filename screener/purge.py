@@ -1,0 +1,245 @@
+"""`screener purge`: forget a patient in everything that this program wrote on this machine.
+
+In this order, so that a kill at any moment leaves enough for the same command to go on:
+
+1. the tombstone, and which reports are to go (run ids name nobody), in one transaction;
+2. entries of the worklist are withdrawn;
+3. the rows of the state are deleted and a report without them is published by one switch; the
+   deletion is committed when the new report is out;
+4. the reports in `runs/` that may hold the patient, and copies of the state, are removed;
+5. the state is rewritten, so that nothing stays in its free pages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from screener.durable import disk_errors, private_files
+from screener.errors import RunError, UsageError
+from screener.examine import ExamineSettings
+from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of, shred
+from screener.identifiers import pseudonym, read_key
+from screener.ledger import Ledger, under
+from screener.ledger_schema import files_of_state
+from screener.lock import run_lock
+from screener.manifest import MANIFEST, RUNS, read_manifest
+from screener.night import Night
+from screener.precision import KEPT, choose_bundle
+from screener.publication import finish_interrupted, last_number, number_of, remove_runs
+from screener.report_facts import LAST, LastReport
+from screener.reporting import publish
+from screener.screening import operating_points
+from screener.settings import Settings
+from screener.summary import Stop
+from screener.tombstones import Tombstones
+
+_BEGUN = "purge_begun"
+Withdraw = Callable[[Sequence[tuple[str, str]]], None]
+"""Takes study and patient keys and removes their entries from the worklist."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeSummary:
+    """What was forgotten: rows of the state, reports that went; `sent` is what a PACS was given."""
+
+    images: int
+    studies: int
+    reports: int
+    withdrawn: int
+    sent: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    """What the last report was computed on; nothing is scored here."""
+
+    provider: str
+    notice: str = ""
+    batch: int = 1
+
+    def score(self, pixels: Any) -> list[Any]:
+        raise RunError(f"{len(pixels)} films came to be scored while a patient was forgotten")
+
+
+@private_files()
+def purge(
+    out: str | os.PathLike[str],
+    patient_id: str,
+    issuer: str | None,
+    settings: Settings,
+    withdraw: Withdraw,
+    *,
+    state: Path | None = None,
+) -> PurgeSummary:
+    """Forget a patient everywhere, and remember by a keyed hash not to take their files again.
+
+    Args:
+        out: The output folder of the scans.
+        patient_id: (0010,0020).
+        issuer: (0010,0021), where one number means several patients; None for any.
+        settings: Those of the scans.
+        withdraw: Removes entries from the worklist; may raise UsageError where it cannot.
+        state: The ledger, where it is not in `out`.
+
+    Raises:
+        UsageError: no state there, an ambiguous number, or other settings than the last report's.
+        LockedError: a scan or a publish is at work.
+        RunError: the disk failed; the same command goes on.
+    """
+    folder = Path(os.path.abspath(out))
+    path = Path(os.path.abspath(state or settings.state or folder / "state.sqlite"))
+    patient_id = patient_id.strip()
+    if not patient_id:
+        raise UsageError("the patient id is empty")
+    if not path.is_file():
+        raise UsageError(
+            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
+        )
+    with run_lock(folder, path), _state_errors(path):
+        finish_interrupted(folder)
+        with Ledger(path) as ledger:
+            ledger.db.execute("PRAGMA secure_delete = ON")
+            ledger.db.execute("PRAGMA temp_store = MEMORY")
+            patient = Patient(patient_id, _checked(ledger, patient_id, issuer))
+            return _purge(ledger, path, folder, patient, settings, withdraw)
+
+
+def _checked(ledger: Ledger, patient_id: str, issuer: str | None) -> str | None:
+    known = issuers_of(ledger, patient_id)
+    if issuer is None and len(known) > 1:
+        raise UsageError(
+            f"{len(known)} issuers gave out that patient id",
+            "they are different patients",
+            "name one: " + ", ".join(f"--issuer {name!r}" for name in known),
+        )
+    return None if issuer is None else issuer.strip()
+
+
+def _purge(
+    ledger: Ledger,
+    path: Path,
+    folder: Path,
+    patient: Patient,
+    settings: Settings,
+    withdraw: Withdraw,
+) -> PurgeSummary:
+    found = footprint_of(ledger, patient)
+    doomed = set(json.loads(ledger.setting(_BEGUN) or "[]"))
+    doomed |= set(_reports_with(folder, patient, found))
+    manifest = _manifest(folder)
+    night = None
+    if manifest is not None and (found.images or manifest["run_id"] in doomed):
+        # All that may be refused is refused before anything is done.
+        night = _night(ledger, path, settings, str(manifest["provider"]))
+    Tombstones(ledger, path).put(patient.patient_id, patient.issuer, found.study_uids)
+    ledger.keep_setting(_BEGUN, json.dumps(sorted(doomed)))
+    if found.worklist:
+        withdraw(found.worklist)
+    ledger.commit()
+    forget(ledger, patient)
+    if night is not None:
+        _publish(night, folder)
+    ledger.commit()
+    remove_runs(folder, doomed - {night.run_id if night else ""})
+    own = {path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".lock")}
+    with disk_errors():
+        for copy in set(files_of_state(path)) - own:
+            copy.unlink(missing_ok=True)
+    shred(ledger)
+    ledger.db.execute("DELETE FROM settings WHERE key = ?", (_BEGUN,))
+    ledger.commit()
+    ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return PurgeSummary(
+        images=found.images,
+        studies=found.studies,
+        reports=len(doomed),
+        withdrawn=len(found.worklist),
+        sent=found.sent,
+        run_id=night.run_id if night else "",
+    )
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    with disk_errors():
+        return read_manifest(folder)
+
+
+def _reports_with(folder: Path, patient: Patient, found: Footprint) -> Iterator[str]:
+    """The kept reports that may hold the patient; one too many is only history."""
+    wanted = [patient.patient_id, *found.study_uids]
+    key = folder.with_name(f"{folder.name}.key")
+    if key.exists():
+        secret = read_key(key, folder)
+        issuer = patient.issuer or ""
+        wanted.append(pseudonym(secret, "patient_id", f"{issuer}\n{patient.patient_id}"))
+    words = b"|".join(re.escape(word.encode("utf-8", "surrogatepass")) for word in wanted)
+    pattern = re.compile(rb"(?<![0-9A-Za-z.])(?:%b)(?![0-9A-Za-z.])" % words)
+    runs = folder / RUNS
+    with disk_errors():
+        for run in sorted(runs.iterdir()) if runs.is_dir() else []:
+            number = number_of(run.name)
+            seen = found.first_run is not None and (number is None or number >= found.first_run)
+            if run.is_dir() and (seen or any(_holds(file, pattern) for file in run.iterdir())):
+                yield run.name
+
+
+def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
+    return file.name != MANIFEST and bool(pattern.search(file.read_bytes()))
+
+
+def _night(ledger: Ledger, path: Path, settings: Settings, provider: str) -> Night:
+    """A run that examines nothing: what the last report was made with, over what is known."""
+    kept = ledger.setting(LAST)
+    if kept is None:
+        raise UsageError(
+            "the last report was written by an older version of this program",
+            "nothing was changed",
+            "run `screener scan` once, then this again",
+        )
+    last = LastReport.read(kept)
+    settings = last.apply(settings)
+    choice = replace(choose_bundle(settings, ledger.setting(KEPT)), decided=False)
+    return Night(
+        ledger=ledger,
+        state=path,
+        classifier=_Scorer(provider),
+        choice=choice,
+        points=operating_points(choice.bundle, settings),
+        settings=settings,
+        examine_settings=ExamineSettings(),
+        roots=list(last.roots),
+        progress=lambda _: None,
+        stop=Stop(),
+    )
+
+
+def _publish(night: Night, folder: Path) -> None:
+    """The report of what is known now, under the paths of the last one."""
+    night.begin(last_number(folder))
+    condition, values = under(night.roots)
+    night.found = night.ledger.db.execute(
+        f"UPDATE images SET run = ?, seen_at = ? WHERE gone = 0 AND {condition}",
+        (night.number, night.now, *values),
+    ).rowcount
+    publish(night, folder, ())
+
+
+@contextmanager
+def _state_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RunError(
+            f"the state {str(path)!r} failed: {getattr(error, 'sqlite_errorname', '')}",
+            "what is forgotten already stays forgotten",
+            "free space (the state is written anew) or mend the disk, then run the same command",
+        ) from error
