@@ -142,6 +142,8 @@ class Trainer:
             for stage, count in zip(self.recipe.stages, steps, strict=True)
             for _ in range(count)
         ]
+        if self.step == 0 and self.recipe.weights != "scratch":
+            self._judge_as_given()
         clock, begin = Clock(work, min(self.step, len(work))), 0
         for number, (stage, count) in enumerate(zip(self.recipe.stages, steps, strict=True)):
             if self.step < begin + count:
@@ -222,13 +224,24 @@ class Trainer:
         follow(self.average, self.network, decay_at(self.recipe.average, self.step, tail))
         return loss.detach()
 
-    def _validate(self, stage: Stage, loss: float, rate: float, *, last: bool) -> None:
+    def _judge_as_given(self) -> None:
+        """Weights that no step of this run betters stay the best."""
+        size = self.recipe.stages[-1].size
+        self.best = {"auc": self._validation_auc(size), "step": 0.0}
+        self._save(BEST)
+        self.tell(f"step 0: validation AUC {self.best['auc']:.4f} at {size} px, as given")
+
+    def _validation_auc(self, size: int) -> float:
+        """Of the average at that size, the first process's on every process."""
         auc = 0.0
         if self.place.first:
             device = self.place.device
-            logits = predict(self.average, self.pixels["validation"], stage.size, device)
+            logits = predict(self.average, self.pixels["validation"], size, device)
             auc = rank_auc(logits[:, 0], self.labels["validation"][:, 0].numpy() > 0.5)
-        auc = self.place.agree(auc)
+        return self.place.agree(auc)
+
+    def _validate(self, stage: Stage, loss: float, rate: float, *, last: bool) -> None:
+        auc = self._validation_auc(stage.size)
         # Only the last stage sees what the exported network will see.
         if last and auc >= self.best["auc"]:
             self.best = {"auc": auc, "step": float(self.step)}

@@ -147,6 +147,29 @@ def test_killed_and_resumed_it_ends_the_same(
     assert columns[0] == columns[1]
 
 
+@pytest.mark.parametrize(("judged", "kept_step"), [((0.9, 0.5), 0), ((0.5, 0.9), 2)])
+def test_given_weights_that_training_does_not_better_are_kept(
+    whole: tuple[Path, list[str]],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: tuple[float, float],
+    kept_step: int,
+) -> None:
+    shutil.copy(whole[0] / "pixels.npz", tmp_path)
+    given = str(whole[0] / "best.pt")
+    areas = iter(judged)
+    monkeypatch.setattr("export.trainer.rank_auc", lambda *_: next(areas))
+    recipe = replace(RECIPE, stages=(Stage(48, 0.5, 1e-2, 4),), weights=given)
+    said: list[str] = []
+    best = train(data, tmp_path, recipe, device="cpu", tell=said.append)
+    assert said[0] == f"step 0: validation AUC {judged[0]:.4f} at 48 px, as given"
+    kept, start = (torch.load(path, weights_only=True) for path in (best, given))
+    assert kept["best"] == {"auc": max(judged), "step": kept_step}
+    same = [torch.equal(kept["weights"][key], value) for key, value in start["weights"].items()]
+    assert all(same) is (kept_step == 0)
+
+
 def test_a_finished_run_is_not_repeated_and_another_is_refused(
     whole: tuple[Path, list[str]], data: Path
 ) -> None:
