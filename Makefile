@@ -53,7 +53,7 @@ demo: $(DEMO)/.installed
 $(DEMO)/.installed: $(SOURCES)
 	$(need_python)
 	@test -x $(DEMO)/bin/python || "$(PYTHON)" -m venv $(DEMO)
-	@echo "Installing into $(DEMO) ..."
+	@echo "Installing into $(DEMO): some 320 MB to download, minutes on a slow line ..."
 	@$(DEMO)/bin/python $(PIP) .
 	@touch $@
 
