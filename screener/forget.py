@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "\x1f"
 # Their own rows, rows of studies that are theirs alone, and those of a shared study that name
-# nobody: such a file is read again, and is nobody's or another's.
+# nobody: such a file is read again, and is nobody's or another's. The studies come as JSON: no
+# temporary table of them ever lies on a disk.
 _ROWS = (
-    "({theirs} OR study_key IN (SELECT study_key FROM temp.purged WHERE alone)"
-    " OR (patient_key = '' AND study_key IN (SELECT study_key FROM temp.purged)))"
+    "({theirs} OR study_key IN (SELECT value FROM json_each(?))"
+    " OR (patient_key = '' AND study_key IN (SELECT value FROM json_each(?))))"
 )
 
 
@@ -39,7 +40,8 @@ class Footprint:
 
     Attributes:
         images: Rows of paths, those whose files are gone too.
-        studies: How many.
+        alone: Keys of the studies that are theirs alone.
+        shared: Keys of the studies with images of others.
         study_uids: Of the studies that are theirs alone.
         first_run: Number of the first run that saw one of the images; None where there are none.
         worklist: Study and patient key of the entries that stand in the worklist.
@@ -47,7 +49,8 @@ class Footprint:
     """
 
     images: int
-    studies: int
+    alone: tuple[str, ...]
+    shared: tuple[str, ...]
     study_uids: tuple[str, ...]
     first_run: int | None
     worklist: tuple[tuple[str, str], ...]
@@ -64,38 +67,36 @@ def issuers_of(ledger: Ledger, patient_id: str) -> list[str]:
 
 
 def footprint_of(ledger: Ledger, patient: Patient) -> Footprint:
-    """Find all that is theirs, and note it for `forget`."""
+    """Find all that is theirs."""
     db = ledger.db
     theirs, values = patient.condition()
-    # Nothing of it on the disk, not in a temporary file either.
-    db.execute("DROP TABLE IF EXISTS temp.purged")
-    db.execute("CREATE TEMP TABLE purged (study_key TEXT PRIMARY KEY, alone INTEGER)")
-    db.execute(
-        "INSERT INTO purged SELECT study_key, NOT EXISTS (SELECT 1 FROM"
-        f" (SELECT study_key, patient_key FROM images WHERE patient_key != '' AND NOT ({theirs})) o"
-        " WHERE o.study_key = i.study_key)"
-        f" FROM images i WHERE {theirs} AND study_key != '' GROUP BY study_key",
-        (*values, *values),
+    rows = db.execute(
+        f"SELECT DISTINCT study_key FROM images WHERE {theirs} AND study_key != ''", values
     )
-    rows = _ROWS.format(theirs=theirs)
+    studies = [row[0] for row in rows]
+    alone = tuple(key for key in studies if _only_theirs(ledger, key, patient))
+    shared = tuple(sorted({*studies} - {*alone}))
+    condition, values = _rows(patient, alone, shared)
     images, first = db.execute(
-        f"SELECT count(*), min(first_run) FROM images WHERE {rows}", values
+        f"SELECT count(*), min(first_run) FROM images WHERE {condition}", values
     ).fetchone()
     uids = db.execute(
         "SELECT DISTINCT study_instance_uid FROM images WHERE study_instance_uid != ''"
-        " AND study_key IN (SELECT study_key FROM purged WHERE alone)"
+        " AND study_key IN (SELECT value FROM json_each(?))",
+        (json.dumps(alone),),
     )
     worklist = db.execute(
         "SELECT study_key, patient_key FROM deliveries"
-        f" WHERE kind = 'worklist' AND state = 'DELIVERED' AND {rows}",
+        f" WHERE kind = 'worklist' AND state = 'DELIVERED' AND {condition}",
         values,
     )
     sent = db.execute(
-        f"SELECT count(*) FROM deliveries WHERE done_at != '' AND uid != '' AND {rows}", values
+        f"SELECT count(*) FROM deliveries WHERE done_at != '' AND uid != '' AND {condition}", values
     ).fetchone()[0]
     return Footprint(
         images=images,
-        studies=db.execute("SELECT count(*) FROM purged").fetchone()[0],
+        alone=alone,
+        shared=shared,
         study_uids=tuple(row[0] for row in uids),
         first_run=first,
         worklist=tuple((row[0], row[1]) for row in worklist),
@@ -103,14 +104,29 @@ def footprint_of(ledger: Ledger, patient: Patient) -> Footprint:
     )
 
 
-def forget(ledger: Ledger, patient: Patient) -> None:
-    """Delete what `footprint_of` found. No commit, so that it goes with the report that follows."""
-    db = ledger.db
+def _rows(
+    patient: Patient, alone: tuple[str, ...], shared: tuple[str, ...]
+) -> tuple[str, tuple[object, ...]]:
     theirs, values = patient.condition()
-    rows = _ROWS.format(theirs=theirs)
+    studies = (json.dumps(alone), json.dumps(shared))
+    return _ROWS.format(theirs=theirs), (*values, *studies)
+
+
+def _only_theirs(ledger: Ledger, study_key: str, patient: Patient) -> bool:
+    rows = ledger.db.execute(
+        "SELECT DISTINCT patient_key FROM images WHERE study_key = ? AND patient_key != ''",
+        (study_key,),
+    )
+    return all(_is_theirs(row[0], patient) for row in rows)
+
+
+def forget(ledger: Ledger, patient: Patient, found: Footprint) -> None:
+    """Delete what was found. No commit, so that it goes with the report that follows."""
+    db = ledger.db
     shared = db.execute(
         "SELECT study_key, baseline FROM studies WHERE baseline IS NOT NULL"
-        " AND study_key IN (SELECT study_key FROM purged WHERE NOT alone)"
+        " AND study_key IN (SELECT value FROM json_each(?))",
+        (json.dumps(found.shared),),
     ).fetchall()
     for study_key, baseline in shared:
         kept = {
@@ -121,6 +137,7 @@ def forget(ledger: Ledger, patient: Patient) -> None:
         db.execute(
             "UPDATE studies SET baseline = ? WHERE study_key = ?", (json.dumps(kept), study_key)
         )
+    rows, values = _rows(patient, found.alone, found.shared)
     for table in ("images", "reported", "told", "deliveries"):
         db.execute(f"DELETE FROM {table} WHERE {rows}", values)
     db.execute("DELETE FROM studies WHERE study_key NOT IN (SELECT study_key FROM images)")

@@ -37,7 +37,6 @@ from screener.ledger_schema import files_of_state
 from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
 from screener.publication import last_number
-from screener.report_facts import LAST, LastReport
 from screener.rescan import Need, Run, need_of
 from screener.settings import Settings
 from screener.summary import Progress, Stop
@@ -147,7 +146,6 @@ class Night:
         base_run = ledger.run_number(since) if since else None
         self.begin(last_number(out))
         self.base_run = self.number - 1 if base_run is None else base_run
-        ledger.keep_setting(LAST, LastReport.of(self.roots, self.settings).write())
         self.judge = judge_of(self.examine_settings)
         self.purged = Tombstones(ledger, self.state)
         ledger.commit()

@@ -13,6 +13,7 @@ In this order, so that a kill at any moment leaves enough for the same command t
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 import sqlite3
@@ -108,7 +109,6 @@ def purge(
         finish_interrupted(folder)
         with Ledger(path) as ledger:
             ledger.db.execute("PRAGMA secure_delete = ON")
-            ledger.db.execute("PRAGMA temp_store = MEMORY")
             patient = Patient(patient_id, _checked(ledger, patient_id, issuer))
             return _purge(ledger, path, folder, patient, settings, withdraw)
 
@@ -134,7 +134,8 @@ def _purge(
 ) -> PurgeSummary:
     found = footprint_of(ledger, patient)
     doomed = set(json.loads(ledger.setting(_BEGUN) or "[]"))
-    doomed |= set(_reports_with(folder, patient, found))
+    issuers = issuers_of(ledger, patient.patient_id)
+    doomed |= set(_reports_with(folder, patient, found, issuers))
     manifest = _manifest(folder)
     night = None
     if manifest is not None and (found.images or manifest["run_id"] in doomed):
@@ -145,7 +146,7 @@ def _purge(
     if found.worklist:
         withdraw(found.worklist)
     ledger.commit()
-    forget(ledger, patient)
+    forget(ledger, patient, found)
     if night is not None:
         _publish(night, folder)
     ledger.commit()
@@ -160,7 +161,7 @@ def _purge(
     ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return PurgeSummary(
         images=found.images,
-        studies=found.studies,
+        studies=len(found.alone) + len(found.shared),
         reports=len(doomed),
         withdrawn=len(found.worklist),
         sent=found.sent,
@@ -173,27 +174,38 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         return read_manifest(folder)
 
 
-def _reports_with(folder: Path, patient: Patient, found: Footprint) -> Iterator[str]:
+def _reports_with(
+    folder: Path, patient: Patient, found: Footprint, issuers: Sequence[str]
+) -> Iterator[str]:
     """The kept reports that may hold the patient; one too many is only history."""
     wanted = [patient.patient_id, *found.study_uids]
     key = folder.with_name(f"{folder.name}.key")
     if key.exists():
         secret = read_key(key, folder)
-        issuer = patient.issuer or ""
-        wanted.append(pseudonym(secret, "patient_id", f"{issuer}\n{patient.patient_id}"))
+        wanted += [
+            pseudonym(secret, "patient_id", f"{issuer}\n{patient.patient_id}")
+            for issuer in {patient.issuer or "", *issuers}
+        ]
     words = b"|".join(re.escape(word.encode("utf-8", "surrogatepass")) for word in wanted)
     pattern = re.compile(rb"(?<![0-9A-Za-z.])(?:%b)(?![0-9A-Za-z.])" % words)
     runs = folder / RUNS
     with disk_errors():
         for run in sorted(runs.iterdir()) if runs.is_dir() else []:
             number = number_of(run.name)
-            seen = found.first_run is not None and (number is None or number >= found.first_run)
+            first = found.first_run
+            seen = first is not None and number is not None and number >= first
             if run.is_dir() and (seen or any(_holds(file, pattern) for file in run.iterdir())):
                 yield run.name
 
 
 def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
-    return file.name != MANIFEST and bool(pattern.search(file.read_bytes()))
+    if file.name == MANIFEST or not file.is_file() or not file.stat().st_size:
+        return False
+    with (
+        file.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return bool(pattern.search(content))
 
 
 def _night(ledger: Ledger, path: Path, settings: Settings, provider: str) -> Night:

@@ -31,6 +31,7 @@ from screener.report.rows import image_row, shown_path, triage_row
 from screener.report.store import ReportStore
 from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
 from screener.report.verdicts import Report, verdicts
+from screener.report_facts import LAST, LastReport
 from screener.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     )
     writers = _writers(night, store, report, out, _facts(night, store, summary, tallies))
     publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access)
+    # In one transaction with the mark.
+    night.ledger.keep_setting(LAST, LastReport.of(night.roots, night.settings).write())
     store.mark_published(night.number, _now())
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()

@@ -80,24 +80,30 @@ def faults_of(scene: Scene, folder: Path) -> list[Fault]:
     warm = run(scene.studies, scene.start(folder / "warm"))
     assert warm.returncode in (0, 3), warm.stderr
     shutil.rmtree(folder / "warm")
-    out, log = scene.start(folder / "traced"), folder / "strace.log"
+    out = scene.start(folder / "traced")
+    faults = faults_in(command(scene.studies, out), folder / "strace.log", out, scene.studies)
+    shutil.rmtree(out)
+    return faults
+
+
+def faults_in(words: list[str], log: Path, *places: Path) -> list[Fault]:
+    """Every fault that can happen where a command touches one of the places."""
     done = subprocess.run(
         [
             *(*_STRACE, "-y", "-s", "8", "-o", str(log), "-e", f"trace={','.join(CALLS)}"),
-            *command(scene.studies, out),
+            *words,
         ],
         capture_output=True,
         check=False,
         env=environment(),
     )
     assert done.returncode in (0, 3), done.stderr
-    shutil.rmtree(out)
     counts: dict[str, int] = {}
     faults = []
     for line in log.read_text().splitlines():
         call = line.partition("(")[0]
         counts[call] = counts.get(call, 0) + 1
-        if str(out) in line or str(scene.studies) in line:
+        if any(str(place) in line for place in places):
             faults += _at(call, counts[call], line)
     return faults
 
@@ -114,10 +120,15 @@ def _at(call: str, number: int, line: str) -> list[Fault]:
 
 def disturb(scene: Scene, fault: Fault, out: Path) -> subprocess.CompletedProcess[str]:
     """Run the second night with one fault."""
+    return with_fault(command(scene.studies, out), fault)
+
+
+def with_fault(words: list[str], fault: Fault) -> subprocess.CompletedProcess[str]:
+    """Run a command with one fault."""
     return subprocess.run(
         [
             *(*_STRACE, "-o", "/dev/null", "-e", f"trace={fault.call}", "-e", fault.option),
-            *command(scene.studies, out),
+            *words,
         ],
         capture_output=True,
         text=True,
