@@ -142,12 +142,12 @@ class Night:
     def examine_all(self, pool: WorkerPool, out: Path) -> None:
         """Walk the roots and bring the ledger up to date."""
         ledger = self.ledger
+        self.purged = Tombstones(ledger, self.state)
         since = self.settings.since
         base_run = ledger.run_number(since) if since else None
         self.begin(last_number(out))
         self.base_run = self.number - 1 if base_run is None else base_run
         self.judge = judge_of(self.examine_settings)
-        self.purged = Tombstones(ledger, self.state)
         ledger.commit()
         for task, result in pool.run(self._tasks(out)):
             self._receive(task, result)

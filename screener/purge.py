@@ -40,9 +40,8 @@ from screener.reporting import publish
 from screener.screening import operating_points
 from screener.settings import Settings
 from screener.summary import Stop
-from screener.tombstones import Tombstones
+from screener.tombstones import BEGUN, Tombstones
 
-_BEGUN = "purge_begun"
 Withdraw = Callable[[Sequence[tuple[str, str]]], None]
 """Takes study and patient keys and removes their entries from the worklist."""
 
@@ -133,7 +132,7 @@ def _purge(
     withdraw: Withdraw,
 ) -> PurgeSummary:
     found = footprint_of(ledger, patient)
-    doomed = set(json.loads(ledger.setting(_BEGUN) or "[]"))
+    doomed = set(json.loads(ledger.setting(BEGUN) or "[]"))
     issuers = issuers_of(ledger, patient.patient_id)
     doomed |= set(_reports_with(folder, patient, found, issuers))
     manifest = _manifest(folder)
@@ -142,7 +141,7 @@ def _purge(
         # All that may be refused is refused before anything is done.
         night = _night(ledger, path, settings, str(manifest["provider"]))
     Tombstones(ledger, path).put(patient.patient_id, patient.issuer, found.study_uids)
-    ledger.keep_setting(_BEGUN, json.dumps(sorted(doomed)))
+    ledger.keep_setting(BEGUN, json.dumps(sorted(doomed)))
     if found.worklist:
         withdraw(found.worklist)
     ledger.commit()
@@ -156,7 +155,7 @@ def _purge(
         for copy in set(files_of_state(path)) - own:
             copy.unlink(missing_ok=True)
     shred(ledger)
-    ledger.db.execute("DELETE FROM settings WHERE key = ?", (_BEGUN,))
+    ledger.db.execute("DELETE FROM settings WHERE key = ?", (BEGUN,))
     ledger.commit()
     ledger.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return PurgeSummary(

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from screener.lock import run_lock
 from screener.log import EventLog
 from screener.precision import KEPT, choose_bundle
 from screener.settings import Settings
+from screener.tombstones import BEGUN
 from screener.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def scan(
             )
             night.examine_all(pool, folder)
             tell_failures(night, events or EventLog())
-            return publish(night, folder, tuple(command))
+            return _with_what_is_left(ledger, publish(night, folder, tuple(command)))
         except (OSError, sqlite3.Error) as error:
             raise _disk_error(error, folder) from error
         except RunError:
@@ -145,6 +147,13 @@ def scan(
             # Interrupted or nothing there.
             _keep_what_was_done(ledger)
             raise
+
+
+def _with_what_is_left(ledger: Ledger, summary: RunSummary) -> RunSummary:
+    if ledger.setting(BEGUN) is None:
+        return summary
+    notice = "a purge was not finished: run that command again"
+    return replace(summary, notices=(*summary.notices, notice))
 
 
 def _keep_what_was_done(ledger: Ledger) -> None:

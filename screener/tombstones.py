@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from screener.domain import Instance
     from screener.ledger import Ledger
 
+BEGUN = "purge_begun"
+"""The key under which the state holds what a purge has still to remove."""
 _CHECK = "tombstone_check"
 _ANY_ISSUER = "patient of any issuer"
 

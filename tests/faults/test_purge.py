@@ -222,6 +222,16 @@ def test_another_site_file_is_refused_before_anything_is_done(before: Path, tmp_
         assert db.execute("SELECT count(*) FROM tombstones").fetchone() == (0,)
 
 
+def test_a_scan_tells_of_a_purge_that_was_not_finished(before: Path, tmp_path: Path) -> None:
+    studies, out = copied(before, tmp_path)
+    with closing(sqlite3.connect(out / "state.sqlite")) as db:
+        db.execute("INSERT INTO settings VALUES ('purge_begun', '[]')")
+        db.commit()
+    assert "purge" in " ".join(screen(studies, out, settle=0).notices)
+    forget(out)
+    assert "purge" not in " ".join(screen(studies, out, settle=0).notices)
+
+
 def test_a_scan_at_work_is_waited_for(before: Path, tmp_path: Path) -> None:
     _, out = copied(before, tmp_path)
     with run_lock(out, out / "state.sqlite"), pytest.raises(LockedError):
