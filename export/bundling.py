@@ -29,7 +29,8 @@ from export.novelty import (
 )
 from screener import __version__
 from screener.bundle import graph_sha256, set_card
-from screener.classifier import choose_providers, cores, open_session
+from screener.classifier import open_session
+from screener.classifier_providers import choose_providers, cores
 from screener.errors import RunError, UsageError
 from screener.model_card import Calibration, ModelCard, Novelty, TrainingData
 from screener.preprocess import SIZE
@@ -136,7 +137,9 @@ def _read(images: Sequence[LabelledImage]) -> Pixels:
 def run_model(model: ModelProto, names: Sequence[str], pixels: Pixels) -> Outputs:
     """Run a graph on uint8 (n, 224, 224), 255 for 1.0, and give the named outputs."""
     providers, _ = choose_providers("auto")
-    session, _ = open_session(model.SerializeToString(), providers, cores())
+    session, _ = open_session(
+        model.SerializeToString(), [(name, {}) for name in providers], cores()
+    )
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for begin in range(0, len(pixels), BATCH):
         chunk = pixels[begin : begin + BATCH]

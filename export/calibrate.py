@@ -26,7 +26,7 @@ from export.metrics import bootstrap_by_group, threshold_at_sensitivity
 from export.models import BundleModel, finding_of, open_model
 from export.scoring import measure_images
 from screener.bundle import with_card
-from screener.classifier import Device
+from screener.classifier_providers import Device
 from screener.domain import OperatingPoint
 from screener.errors import UsageError
 from screener.model_card import ModelCard, SiteSample

@@ -26,7 +26,7 @@ from export.scoring import measure_images
 from export.subgroups import columns_with_subgroups
 from export.waiting import Site
 from screener import __version__
-from screener.classifier import Device
+from screener.classifier_providers import Device
 from screener.domain import Rejection
 from screener.durable import private_files
 from screener.errors import UsageError

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from screener.bundle import load_bundle
-from screener.classifier import Classifier, Device, Outputs
+from screener.classifier import Classifier, Outputs
+from screener.classifier_providers import Device
 from screener.domain import OperatingPoint
 from screener.errors import UsageError
 

@@ -7,18 +7,21 @@ compared with what was asked.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
-import os
-import sys
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from screener.classifier_providers import (
+    BATCH,
+    CPU,
+    Device,
+    check_installation,
+    choose_providers,
+    cores,
+    provider_options,
+)
 from screener.domain import Score
 from screener.errors import GpuRequiredError, RunError, UsageError
 from screener.preprocess import SIZE
@@ -30,10 +33,7 @@ if TYPE_CHECKING:
 
     from screener.bundle import Bundle
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt"]
-CPU = "CPUExecutionProvider"
-PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
-BATCH = {"cpu": 16, "gpu": 64}
+OUTPUTS = ["cam", "logit", "score", "novelty"]
 FATAL = 4
 SCORE_DECIMALS = 4
 
@@ -68,6 +68,7 @@ class Classifier:
         require_gpu: bool = False,
         threads: int = 0,
         batch: int = 0,
+        cache: Path | None = None,
     ) -> None:
         """Start the session.
 
@@ -77,6 +78,7 @@ class Classifier:
             require_gpu: Refuse to run on the processor.
             threads: For one call; 0 for as many as this process has cores.
             batch: 0 for the device's own.
+            cache: Folder for what TensorRT builds of the model in minutes; None to build it anew.
 
         Raises:
             GpuRequiredError: `require_gpu`, and no GPU is usable.
@@ -89,7 +91,9 @@ class Classifier:
         self.bundle = bundle
         self._findings = len(bundle.card.findings)
         chosen, reasons = choose_providers(device)
-        self._session, self.provider = open_session(bundle.content, chosen, threads or cores())
+        runtime = _runtime_version()
+        options = [(name, provider_options(name, cache, bundle.sha256, runtime)) for name in chosen]
+        self._session, self.provider = open_session(bundle.content, options, threads or cores())
         asked = chosen[0] if chosen else CPU
         if self.provider != asked:
             reasons.append(f"{asked} did not start")
@@ -103,7 +107,8 @@ class Classifier:
             )
         fell_back = self.provider == CPU and device != "cpu"
         self.notice = f"runs on the processor ({why})" if fell_back else ""
-        self.batch = batch or BATCH["cpu" if self.provider == CPU else "gpu"]
+        self.batch = batch or BATCH[self.provider]
+        self._binding = None if self.provider == CPU else self._bind("cuda")
 
     def run(self, pixels: NDArray[np.float32]) -> Outputs:
         """Run the graph on any number of images, in batches of one shape.
@@ -125,10 +130,26 @@ class Classifier:
         n = len(pixels)
         padded = np.zeros((self.batch, 1, SIZE, SIZE), np.float32)
         padded[:n, 0] = pixels
-        outputs: list[NDArray[np.float32]] = self._session.run(
-            ["cam", "logit", "score", "novelty"], {"pixels": padded}
-        )
+        if self._binding is None:
+            outputs: list[NDArray[np.float32]] = self._session.run(OUTPUTS, {"pixels": padded})
+        else:
+            binding, held = self._binding
+            held.update_inplace(padded)
+            self._session.run_with_iobinding(binding)
+            outputs = binding.copy_outputs_to_cpu()
         return [output[:n] for output in outputs]
+
+    def _bind(self, device: str) -> tuple[Any, Any]:
+        """Input and outputs that stay on the device from one batch to the next."""
+        import onnxruntime
+
+        shape = (self.batch, 1, SIZE, SIZE)
+        held = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32), device, 0)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("pixels", held)
+        for name in OUTPUTS:
+            binding.bind_output(name, device)
+        return binding, held
 
     def score(self, pixels: NDArray[np.float32]) -> list[Score]:
         """Score images: probabilities are rounded to 4 decimals, as thresholds are meant.
@@ -140,7 +161,7 @@ class Classifier:
             RunError: the model gave something that is no number; that is never a negative.
         """
         outputs = self.run(pixels)
-        for name in ("cam", "logit", "score", "novelty"):
+        for name in OUTPUTS:
             if not np.isfinite(getattr(outputs, name)).all():
                 raise RunError(
                     f"the model's {name} is not finite",
@@ -158,79 +179,15 @@ class Classifier:
         ]
 
 
-def choose_providers(device: Device) -> tuple[list[str], list[str]]:
-    """The GPU providers to ask for, best first, and why the others cannot be had."""
-    wanted = {"auto": ["tensorrt", "cuda"], "tensorrt": ["tensorrt", "cuda"], "cuda": ["cuda"]}
-    chosen: list[str] = []
-    reasons: list[str] = []
-    for name in wanted.get(device, []):
-        why = _why_unusable(PROVIDERS[name])
-        if not why:
-            chosen.append(PROVIDERS[name])
-        elif why not in reasons:
-            reasons.append(why)
-    return chosen, reasons
-
-
-def _why_unusable(provider: str) -> str:
-    """Empty where the provider's libraries load and there is a GPU, else the reason."""
-    import onnxruntime
-
-    if provider not in onnxruntime.get_available_providers():
-        return "the installed ONNX Runtime is built for the processor alone"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver: libcuda.so.1 does not load"
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or not count:
-        return "the NVIDIA driver finds no GPU"
-    with contextlib.redirect_stdout(io.StringIO()):
-        # Loads the CUDA libraries of NVIDIA's wheels; prints what it does not find.
-        onnxruntime.preload_dlls()
-    folder = Path(onnxruntime.__file__).parent / "capi"
-    library = f"libonnxruntime_providers_{'cuda' if 'CUDA' in provider else 'tensorrt'}.so"
-    try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / library))
-    except OSError as error:
-        return f"{provider}: {str(error).split(':')[0]} does not load"
-    return ""
-
-
-def check_installation(path: Sequence[str] | None = None) -> None:
-    """Refuse two distributions that overwrite each other's files.
-
-    Args:
-        path: Folders of installed distributions; None for this program's own.
-
-    Raises:
-        UsageError: `onnxruntime` and `onnxruntime-gpu` are both there.
-    """
-    folders = list(sys.path if path is None else path)
-    names = ("onnxruntime", "onnxruntime-gpu")
-    if all(any(distributions(name=name, path=folders)) for name in names):
-        raise UsageError(
-            "both onnxruntime and onnxruntime-gpu are installed",
-            "they overwrite each other's files, and a GPU may go unused without a word",
-            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install onnxruntime-gpu`",
-        )
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    # Not ONNX Runtime's own count: it takes the machine's cores, and complains in a container.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def open_session(content: bytes, providers: Sequence[str], threads: int) -> tuple[Any, str]:
+def open_session(
+    content: bytes, providers: Sequence[tuple[str, dict[str, str]]], threads: int
+) -> tuple[Any, str]:
     """Start a session; returns it and the provider that it really uses.
 
     Args:
         content: A checked ONNX file.
-        providers: GPU providers to ask for, best first; the processor stands in for them.
+        providers: GPU providers to ask for and their options, best first; the processor stands in
+            for them.
         threads: For one call.
 
     Raises:
@@ -238,6 +195,9 @@ def open_session(content: bytes, providers: Sequence[str], threads: int) -> tupl
     """
     import onnxruntime
 
+    for _, chosen in providers:
+        if folder := chosen.get("trt_engine_cache_path"):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     onnxruntime.set_default_logger_severity(FATAL)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
@@ -270,3 +230,9 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type)]
     return (RuntimeError, ValueError, *(kind for kind in own if issubclass(kind, Exception)))
+
+
+def _runtime_version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

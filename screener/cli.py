@@ -107,7 +107,7 @@ def scan(
     ] = None,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(metavar="N", min=0, help="Decoding processes; 0 for one a core."),
+        typer.Option(metavar="N", min=0, help="Decoding processes; 0 for one more than cores."),
     ] = None,
     state: Annotated[
         Optional[Path],  # noqa: UP045

@@ -155,7 +155,7 @@ def _decoders() -> Iterator[Line]:
 
 
 def _device(require_gpu: bool) -> Line:
-    from screener.classifier import check_installation, choose_providers
+    from screener.classifier_providers import check_installation, choose_providers
 
     try:
         check_installation()

@@ -130,6 +130,8 @@ class FileStamp:
     def of(cls, found: os.stat_result) -> FileStamp:
         """The stamp in signed 64 bits, which is what SQLite holds; a clock may say year 2300."""
         numbers = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        if max(numbers) < 2**63:
+            return cls(*numbers)
         return cls(*((number + 2**63) % 2**64 - 2**63 for number in numbers))
 
 

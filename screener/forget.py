@@ -141,6 +141,7 @@ def forget(ledger: Ledger, patient: Patient, found: Footprint) -> None:
     for table in ("images", "reported", "told", "deliveries"):
         db.execute(f"DELETE FROM {table} WHERE {rows}", values)
     db.execute("DELETE FROM studies WHERE study_key NOT IN (SELECT study_key FROM images)")
+    db.execute("DELETE FROM stale WHERE study_key NOT IN (SELECT study_key FROM studies)")
     db.execute("DELETE FROM scores WHERE pixels_sha256 NOT IN (SELECT pixels_sha256 FROM images)")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,23 +20,6 @@ import numpy as np
 from screener.domain import FileStamp, Instance, OperatingPoint, Radiograph, Score
 from screener.errors import UsageError
 from screener.ledger_schema import HEADER_COLUMNS, open_state
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a rescan needs to know of a path to leave it alone."""
-
-    stamp: FileStamp | None
-    sha256: str
-    outcome: str
-    reason_code: str
-    attempts: int
-    judged_by: str
-    pixels_sha256: str
-    study_key: str
-    bundle_sha256: str | None
-    points_id: int | None
-    run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,38 +157,6 @@ class Ledger:
 
     # -- paths --------------------------------------------------------------------------------
 
-    def known(self, paths: Sequence[bytes]) -> dict[bytes, Known]:
-        """What is known of some hundred paths; unknown ones are absent."""
-        marks = ",".join("?" * len(paths))
-        rows = self.db.execute(
-            "SELECT i.path, i.size, i.mtime_ns, i.ctime_ns, i.inode, i.sha256, i.outcome,"
-            " i.reason_code, i.attempts, i.judged_by, i.pixels_sha256, i.study_key,"
-            " p.bundle_sha256, i.points_id, i.run"
-            " FROM images i LEFT JOIN points p ON p.id = i.points_id"
-            f" WHERE i.path IN ({marks})",
-            tuple(paths),
-        )
-        found = {}
-        for row in rows:
-            stamp = None if row[1] is None else FileStamp(row[1], row[2], row[3], row[4])
-            found[row[0]] = Known(stamp, *tuple(row)[5:])
-        return found
-
-    def touch(self, run: int, seen_at: str, paths: Iterable[bytes]) -> None:
-        """Note that unchanged paths were seen."""
-        self.db.executemany(
-            "UPDATE images SET run = ?, seen_at = ?, gone = 0 WHERE path = ?",
-            ((run, seen_at, path) for path in paths),
-        )
-
-    def confirm(self, run: int, seen_at: str, path: bytes, stamp: FileStamp) -> None:
-        """Note that a path's content was hashed again and is the same."""
-        self.db.execute(
-            "UPDATE images SET run = ?, seen_at = ?, gone = 0, checked_run = ?, size = ?,"
-            " mtime_ns = ?, ctime_ns = ?, inode = ? WHERE path = ?",
-            (run, seen_at, run, stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode, path),
-        )
-
     def put(self, run: int, record: ImageRecord) -> None:
         """Write what became of a path; attempts are counted while its content is the same."""
         values: dict[str, Any] = {
@@ -232,14 +183,13 @@ class Ledger:
             "voi_source": "",
             "levels_dropped": None,
             "decoder": "",
-            "thumbnail": None,
         }
         for name in ("size", "mtime_ns", "ctime_ns", "inode"):
             values[name] = getattr(record.stamp, name) if record.stamp else None
         for name in HEADER_COLUMNS:
             values[name] = getattr(record.instance, name) if record.instance else ""
         if record.radiograph is not None:
-            for name in ("pixels_sha256", "voi_source", "levels_dropped", "decoder", "thumbnail"):
+            for name in ("pixels_sha256", "voi_source", "levels_dropped", "decoder"):
                 values[name] = getattr(record.radiograph, name)
         self._keep_former(record)
         kept = ("path", "first_run", "attempts")
@@ -254,6 +204,13 @@ class Ledger:
             " THEN images.failure_reported ELSE 0 END",
             tuple(values.values()),
         )
+        if record.radiograph is not None:
+            self.db.execute(
+                "INSERT OR REPLACE INTO thumbnails VALUES (?, ?)",
+                (record.path, record.radiograph.thumbnail),
+            )
+        else:
+            self.db.execute("DELETE FROM thumbnails WHERE path = ?", (record.path,))
         if record.study_key:
             self.db.execute(
                 "INSERT OR IGNORE INTO studies (study_key, first_seen_at) VALUES (?, ?)",
@@ -267,33 +224,25 @@ class Ledger:
         because a file was overwritten or could not be read for a night.
         """
         rest = ", ".join(name for name in self._columns if name not in ("path", "gone"))
+        lost = (
+            " FROM images i LEFT JOIN thumbnails t USING (path) WHERE path = ?"
+            " AND points_id IS NOT NULL AND (sha256 != ? OR ? = 'FAILED')"
+        )
+        values = (record.path, record.sha256, record.outcome)
+        key = "CAST(path || x'00' || sha256 AS BLOB)"
         self.db.execute(
-            f"INSERT OR REPLACE INTO images (path, gone, {rest})"
-            f" SELECT CAST(path || x'00' || sha256 AS BLOB), 1, {rest} FROM images"
-            " WHERE path = ? AND points_id IS NOT NULL AND (sha256 != ? OR ? = 'FAILED')",
-            (record.path, record.sha256, record.outcome),
+            f"INSERT OR REPLACE INTO images (path, gone, {rest}) SELECT {key}, 1, {rest}{lost}",
+            values,
+        )
+        self.db.execute(
+            f"INSERT OR REPLACE INTO thumbnails SELECT {key}, jpeg{lost} AND jpeg IS NOT NULL",
+            values,
         )
         if record.outcome != "FAILED":
             self.db.execute(
                 "DELETE FROM images WHERE path = CAST(? || x'00' || ? AS BLOB)",
                 (record.path, record.sha256),
             )
-
-    def outdated(self, run: int, points_id: int, since: str) -> list[tuple[bytes, str]]:
-        """Scored images of recent studies that this run did not see, judged by other points."""
-        rows = self.db.execute(
-            "SELECT path, pixels_sha256 FROM images WHERE points_id != ? AND run < ?"
-            " AND study_key IN (SELECT study_key FROM studies WHERE first_seen_at >= ?)",
-            (points_id, run, since),
-        )
-        return [(row[0], row[1]) for row in rows]
-
-    def rejudge(self, path: bytes, points_id: int, outcome: str, reason_code: str) -> None:
-        """Give a path whose model input is scored already the verdict of another model."""
-        self.db.execute(
-            "UPDATE images SET outcome = ?, reason_code = ?, points_id = ? WHERE path = ?",
-            (outcome, reason_code, points_id, path),
-        )
 
     def put_score(
         self,
@@ -330,53 +279,6 @@ class Ledger:
             (pixels_sha256, bundle_sha256, preprocessing),
         ).fetchone()
         return None if row is None else float(row[0])
-
-    def recent_studies(self, since: str) -> set[str]:
-        """Keys of the studies first seen at or after a time."""
-        rows = self.db.execute("SELECT study_key FROM studies WHERE first_seen_at >= ?", (since,))
-        return {row[0] for row in rows}
-
-    def oldest_checked(self, run: int, share: int) -> list[tuple[bytes, str]]:
-        """A `share`-th of the unchanged paths of this run, those hashed longest ago first."""
-        unchanged = "run = ? AND checked_run < ? AND sha256 != '' AND gone = 0"
-        count = self.db.execute(
-            f"SELECT count(*) FROM images WHERE {unchanged}", (run, run)
-        ).fetchone()[0]
-        rows = self.db.execute(
-            f"SELECT path, sha256 FROM images WHERE {unchanged} ORDER BY checked_run, path LIMIT ?",
-            (run, run, -(-count // share)),
-        )
-        return [(row[0], row[1]) for row in rows]
-
-    def saw_any(self, run: int, root: bytes) -> bool:
-        """Whether a run saw a path that is or lies below a root."""
-        condition, values = under([root])
-        row = self.db.execute(
-            f"SELECT 1 FROM images WHERE run = ? AND {condition} LIMIT 1", (run, *values)
-        ).fetchone()
-        return row is not None
-
-    def mark_gone(self, run: int, roots: Sequence[bytes]) -> None:
-        """Mark the paths under `roots` that this run did not see."""
-        condition, values = under(roots)
-        self.db.execute(f"UPDATE images SET gone = 1 WHERE run < ? AND {condition}", (run, *values))
-
-    def forget_gone(self, before: str) -> None:
-        """Forget paths that are gone and were last seen before a time, and what only they used.
-
-        A failure that names no study goes with its file: there is nothing left to look for.
-        """
-        self.db.execute(
-            "DELETE FROM images WHERE gone = 1 AND outcome = 'FAILED' AND study_key LIKE 'path:%'"
-        )
-        self.db.execute("DELETE FROM images WHERE gone = 1 AND seen_at < ?", (before,))
-        self.db.execute("DELETE FROM studies WHERE study_key NOT IN (SELECT study_key FROM images)")
-        self.db.execute(
-            "DELETE FROM reported WHERE study_key NOT IN (SELECT study_key FROM studies)"
-        )
-        self.db.execute(
-            "DELETE FROM scores WHERE pixels_sha256 NOT IN (SELECT pixels_sha256 FROM images)"
-        )
 
 
 def under(roots: Sequence[bytes]) -> tuple[str, list[bytes]]:

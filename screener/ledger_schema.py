@@ -16,7 +16,7 @@ from screener.domain import Instance
 from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
 
 _SCHEMA = f"""
@@ -42,9 +42,8 @@ CREATE TABLE images (
     examined_at TEXT NOT NULL DEFAULT '', warnings TEXT NOT NULL DEFAULT '',
     {", ".join(f"{name} DEFAULT ''" for name in HEADER_COLUMNS)},
     pixels_sha256 TEXT NOT NULL DEFAULT '', voi_source TEXT NOT NULL DEFAULT '',
-    levels_dropped INTEGER, decoder TEXT NOT NULL DEFAULT '', decode_ms REAL, thumbnail BLOB,
+    levels_dropped INTEGER, decoder TEXT NOT NULL DEFAULT '', decode_ms REAL,
     points_id INTEGER REFERENCES points (id));
-CREATE INDEX images_study ON images (study_key);
 CREATE INDEX images_pixels ON images (pixels_sha256) WHERE pixels_sha256 != '';
 CREATE INDEX images_patient ON images (patient_id) WHERE patient_id != '';
 CREATE TABLE scores (
@@ -63,10 +62,13 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # What the published reports say of each study, and what was sent of it and where to. With a study
 # goes all of it, whoever forgets it, but for what still stands in a worklist and must be withdrawn.
-_DELIVERY = """
+_TOLD = """
 CREATE TABLE told (
     study_key TEXT NOT NULL, patient_key TEXT NOT NULL, run INTEGER NOT NULL, row TEXT NOT NULL,
-    PRIMARY KEY (study_key, patient_key)) WITHOUT ROWID;
+    urgency INTEGER, falling REAL, image BLOB, made_by TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (study_key, patient_key));
+"""
+_DELIVERIES = """
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY, study_key TEXT NOT NULL, patient_key TEXT NOT NULL,
     kind TEXT NOT NULL, door TEXT NOT NULL, identity TEXT NOT NULL,
@@ -77,14 +79,69 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_study ON deliveries (study_key, patient_key, kind, door);
 CREATE INDEX deliveries_uid ON deliveries (uid) WHERE uid != '';
 CREATE INDEX deliveries_queue ON deliveries (state) WHERE state = 'QUEUED';
+"""
+_FORGOTTEN = """
 CREATE TRIGGER study_forgotten AFTER DELETE ON studies BEGIN
     DELETE FROM told WHERE study_key = old.study_key;
     DELETE FROM deliveries WHERE study_key = old.study_key
         AND NOT (state = 'DELIVERED' AND kind = 'worklist');
 END;
 """
+_DELIVERY = _TOLD + _DELIVERIES + _FORGOTTEN
+# What a quiet night rests on: a verdict is made anew only where the study is `stale`, which every
+# change of what a verdict is made of makes it, whoever changes it, or where it was `made_by`
+# another model, program or site file. Thumbnails stand apart: with them each row would fill a page.
+_VERDICT_OF = (
+    "source", "gone", "sha256", "study_key", "patient_key", "outcome", "reason_code", "detail",
+    "examined_at", "warnings", *HEADER_COLUMNS, "pixels_sha256", "points_id",
+)  # fmt: skip
+
+
+def _stale(row: str) -> str:
+    """In a trigger, where OR IGNORE gives way to the word of the statement that fired it."""
+    return (
+        f"INSERT INTO stale SELECT {row}.study_key WHERE {row}.study_key != ''"
+        f" AND NOT EXISTS (SELECT 1 FROM stale WHERE study_key = {row}.study_key);"
+    )
+
+
+_QUIET = f"""
+CREATE TABLE thumbnails (path BLOB PRIMARY KEY, jpeg BLOB NOT NULL);
+CREATE TABLE notes (
+    path BLOB PRIMARY KEY, duplicate_of BLOB, uid_conflict INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE stale (study_key TEXT PRIMARY KEY) WITHOUT ROWID;
+DROP INDEX IF EXISTS images_study;
+CREATE INDEX images_study ON images (study_key, path);
+CREATE INDEX images_gone ON images (path) WHERE gone = 1;
+CREATE INDEX images_failed ON images (path) WHERE outcome = 'FAILED';
+CREATE INDEX images_checked ON images (checked_run, path) WHERE gone = 0 AND sha256 != '';
+CREATE TRIGGER image_new AFTER INSERT ON images BEGIN
+    {_stale("new")}
+END;
+CREATE TRIGGER image_changed AFTER UPDATE OF {", ".join(_VERDICT_OF)} ON images BEGIN
+    {_stale("old")}
+    {_stale("new")}
+END;
+CREATE TRIGGER image_forgotten AFTER DELETE ON images BEGIN
+    {_stale("old")}
+    DELETE FROM notes WHERE path = old.path;
+    DELETE FROM thumbnails WHERE path = old.path;
+END;
+"""
+_MOVED = f"""
+INSERT INTO thumbnails SELECT path, thumbnail FROM images WHERE thumbnail IS NOT NULL;
+UPDATE images SET thumbnail = NULL;
+DROP TRIGGER study_forgotten;
+ALTER TABLE told RENAME TO told_before;
+{_TOLD}
+INSERT INTO told (study_key, patient_key, run, row)
+    SELECT study_key, patient_key, run, row FROM told_before;
+DROP TABLE told_before;
+{_FORGOTTEN}
+"""
 # Version -> what makes it of the one before.
-_UPGRADES = {2: _DELIVERY}
+_UPGRADES = {2: _DELIVERY, 3: _QUIET + _MOVED}
+_ALL = _SCHEMA + _DELIVERY + _QUIET
 
 
 def files_of_state(path: Path) -> list[Path]:
@@ -146,10 +203,10 @@ def open_state(path: Path) -> sqlite3.Connection:
         if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise sqlite3.DatabaseError("another program's database")
         if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+            db.executescript(f"BEGIN; {_ALL} PRAGMA user_version = {LEDGER_VERSION}; COMMIT;")
         elif version < LEDGER_VERSION:
             _copy_older(db, path, version)
-        for step in range(max(version, 1) + 1, LEDGER_VERSION + 1):
+        for step in range((version or LEDGER_VERSION) + 1, LEDGER_VERSION + 1):
             db.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step}; COMMIT;")
     except (sqlite3.Error, OSError) as error:
         if db is not None:

@@ -33,6 +33,7 @@ from screener.file_systems import FileSystems
 from screener.judge import Judge, judge_of
 from screener.keys import is_below, patient_key, study_key
 from screener.ledger import ImageRecord, Ledger
+from screener.ledger_paths import KnownPaths
 from screener.ledger_schema import files_of_state
 from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
@@ -113,6 +114,7 @@ class Night:
     committed: float = field(default_factory=time.monotonic)
     pending: list[_Pending] = field(default_factory=list)
     failing: dict[bytes, FileStamp] = field(default_factory=dict)
+    paths: KnownPaths = field(init=False)
 
     @property
     def bundle(self) -> Bundle:
@@ -131,6 +133,7 @@ class Night:
     def begin(self, published: int) -> None:
         """Take the next number, higher than `published`, the highest of the kept reports."""
         ledger, bundle = self.ledger, self.bundle
+        self.paths = KnownPaths(ledger)
         self.points_id = ledger.register(
             bundle.sha256, bundle.name, bundle.card.findings, bundle.card.prevalence, self.points
         )
@@ -154,14 +157,14 @@ class Night:
         self._flush()
         self._tick()
         self._require_enough()
+        self.paths.mark_gone(self.number, self.now, self.roots)
         for task, result in pool.run(self._recheck()):
             self._receive(task, result)
         self._flush()
         since = self.before(self.settings.rescreen.days)
-        for path, pixels_sha256 in ledger.outdated(self.number, self.points_id, since):
+        for path, pixels_sha256 in self.paths.outdated(self.points_id, since):
             self._rejudge(path, pixels_sha256)
-        ledger.mark_gone(self.number, self.roots)
-        ledger.forget_gone(self.before(self.settings.keep_days))
+        self.paths.forget_gone(self.before(self.settings.keep_days))
         ledger.commit()
 
     def _tasks(self, out: Path) -> Iterator[Task]:
@@ -169,7 +172,7 @@ class Night:
             self.points_id,
             self.judge,
             self.settings.rescan,
-            self.ledger.recent_studies(self.before(self.settings.rescreen.days)),
+            self.paths.recent_studies(self.before(self.settings.rescreen.days)),
         )
         exclude = [os.fsencode(out), *(os.fsencode(p) for p in self.settings.exclude)]
         own = {os.fsencode(path) for path in files_of_state(self.state)}
@@ -179,9 +182,9 @@ class Night:
         entries = (item for item in walk(self.roots, exclude) if item.path not in own)
         while chunk := list(islice(entries, CHUNK)):
             self.stop.check()
-            known = self.ledger.known([item.path for item in chunk])
+            known = self.paths.known([item.path for item in chunk])
             self.found += len(chunk)
-            unchanged = []
+            unchanged, returned = 0, []
             for item in chunk:
                 status = None if item.rejection else _lstat(item.path)
                 stamp = None if status is None else FileStamp.of(status)
@@ -197,20 +200,23 @@ class Night:
                     and not self._rejudge(item.path, before.pixels_sha256)
                 ):
                     need = Need.EXAMINE
-                if need in (Need.NOTHING, Need.REJUDGE):
-                    unchanged.append(item.path)
+                if need in (Need.NOTHING, Need.REJUDGE) and before is not None:
+                    self.paths.seen.add(before.number)
+                    unchanged += 1
+                    if before.gone:
+                        returned.append(item.path)
                     continue
                 if stamp is not None:
                     self.failing[item.path] = stamp
                 sha256 = before.sha256 if need is Need.HASH and before is not None else ""
                 yield Task(next(self.keys), item.path, sha256)
-            self.ledger.touch(self.number, self.now, unchanged)
-            self.done += len(unchanged)
+            self.paths.returned(returned)
+            self.done += unchanged
             self._tick()
         self.walked = True
 
     def _recheck(self) -> Iterator[Task]:
-        for path, sha256 in self.ledger.oldest_checked(self.number, REHASH_SHARE):
+        for path, sha256 in self.paths.oldest_checked(self.number, REHASH_SHARE, self.roots):
             yield Task(next(self.keys), path, sha256)
 
     def _rejudge(self, path: bytes, pixels_sha256: str) -> bool:
@@ -219,7 +225,7 @@ class Night:
         if novelty is None:
             return False
         outcome, code = _by_novelty(novelty)
-        self.ledger.rejudge(path, self.points_id, outcome, code)
+        self.paths.rejudge(path, self.points_id, outcome, code)
         return True
 
     def _reject(self, item: Found, rejection: Rejection) -> None:
@@ -228,7 +234,7 @@ class Night:
     def _receive(self, task: Task, result: Examined | Unchanged) -> None:
         self.stop.check()
         if isinstance(result, Unchanged):
-            self.ledger.confirm(self.number, self.now, task.path, result.stamp)
+            self.paths.confirm(self.number, self.now, task.path, result.stamp)
             self.failing.pop(task.path, None)
             self.done += 1
         elif self.purged.hold(result.instance):
@@ -342,7 +348,7 @@ class Night:
         if self.settings.allow_empty:
             return
         for root in self.roots:
-            if not self.ledger.saw_any(self.number, root):
+            if not self.paths.saw_any(self.number, root):
                 raise NothingToScreenError(
                     f"nothing is in {os.fsdecode(root)!r}",
                     "an archive that is not mounted must not replace a good report",

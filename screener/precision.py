@@ -111,7 +111,7 @@ def _check_signature(settings: Settings, bundle: Bundle) -> None:
 def resolve_precision(device: str) -> tuple[Shipped, str]:
     """What suits this machine, and why: int8 on processors that are made for it, else float."""
     if device != "cpu" and has_nvidia_driver():
-        from screener.classifier import choose_providers
+        from screener.classifier_providers import choose_providers
 
         if choose_providers("auto" if device == "auto" else "cuda")[0]:
             return "float", "a GPU is used"

@@ -237,10 +237,9 @@ def _publish(night: Night, folder: Path) -> None:
     """The report of what is known now, under the paths of the last one."""
     night.begin(last_number(folder))
     condition, values = under(night.roots)
-    night.found = night.ledger.db.execute(
-        f"UPDATE images SET run = ?, seen_at = ? WHERE gone = 0 AND {condition}",
-        (night.number, night.now, *values),
-    ).rowcount
+    (night.found,) = night.ledger.db.execute(
+        f"SELECT count(*) FROM images WHERE gone = 0 AND {condition}", values
+    ).fetchone()
     publish(night, folder, ())
 
 

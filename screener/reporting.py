@@ -52,7 +52,7 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
 
     store = ReportStore(night.ledger)
     report = _report(night)
-    outcomes = store.counts(night.number)
+    outcomes = store.counts(night.roots)
     seen = sum(sum(codes.values()) for codes in outcomes.values())
     if seen != night.found:
         raise RunError(
@@ -60,11 +60,15 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
             "a report that is not complete is not published; the last one is intact",
             "please report this as a bug",
         )
-    store.write_verdicts(verdicts(store, store.study_rows(night.roots), report))
+    made_by = report.fingerprint
+    # What is new is told against the run before: against an older one all is looked at.
+    known = made_by if night.base_run == night.number - 1 and not report.baseline else ""
+    store.write_verdicts(verdicts(store, store.study_rows(night.roots, known), report))
+    store.keep_verdicts(night.roots, known)
     tallies = Tallies()
-    for row in store.read_verdicts():
+    for row in store.read_verdicts(night.run_id):
         tallies.add(row)
-    new_failures = store.new_failures(night.number)
+    new_failures = store.new_failures(night.roots)
     failed = sum(outcomes.get(Outcome.FAILED, {}).values())
     fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
     notices = [night.classifier.notice] if night.classifier.notice else []
@@ -98,7 +102,7 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
     publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access)
     # In one transaction with the mark.
     night.ledger.keep_setting(LAST, LastReport.of(night.roots, night.settings).write())
-    store.mark_published(night.number, _now())
+    store.mark_published(night.number, _now(), night.roots, made_by)
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
     return summary
@@ -108,7 +112,7 @@ def tell_failures(night: Night, events: EventLog) -> None:
     """One event for each path that FAILED, by its place in `images.csv`, never by its name."""
     if not events.is_open:
         return
-    for row, path, code, reported in ReportStore(night.ledger).failed_paths(night.number):
+    for row, path, code, reported in ReportStore(night.ledger).failed_paths(night.roots):
         events.event(
             "path_failed",
             {"path": shown_path(path)},
@@ -176,7 +180,7 @@ def _facts(night: Night, store: ReportStore, summary: RunSummary, tallies: Talli
         new_failures=summary.new_failures,
         failures=[
             failure | {"path": shown_path(failure["path"])}
-            for failure in store.failures(night.number, LISTED)
+            for failure in store.failures(night.roots, LISTED)
         ],
         notices=summary.notices,
     )
@@ -193,18 +197,18 @@ def _writers(
 
     def triage_rows() -> Iterator[Mapping[str, Any]]:
         rank = 0
-        for row in store.read_verdicts():
+        for row in store.read_verdicts(night.run_id):
             if settings.only_new and not row["is_new"]:
                 continue
             rank += 1
             yield mask(triage_row(row, rank), settings.identifiers, key)
 
     def image_rows() -> Iterator[Mapping[str, Any]]:
-        for row in store.image_rows(night.number):
+        for row in store.image_rows(night.roots):
             yield mask(image_row(row, report.run_id, report.findings), settings.identifiers, key)
 
     def studies() -> Iterator[tuple[Mapping[str, Any], Picture | None]]:
-        for rank, (row, image) in enumerate(store.pictured_verdicts(SHOWN), 1):
+        for rank, (row, image) in enumerate(store.pictured_verdicts(night.run_id, SHOWN), 1):
             shown = mask(triage_row(row, rank), settings.identifiers, key)
             # Text that is burned into a film would say what the report was told to leave out.
             hidden = settings.identifiers != "full" and image["burned_in_annotation"]

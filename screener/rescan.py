@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from screener.domain import FileStamp
-from screener.ledger import Known
+from screener.ledger_paths import Known
 from screener.outcomes import Outcome, ReasonCode
 
 if TYPE_CHECKING:

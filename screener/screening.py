@@ -110,7 +110,8 @@ def scan(
             age_range=bundle.card.age_range_years,
             secondary_capture=settings.secondary_capture,
         )
-        workers = settings.workers or len(os.sched_getaffinity(0))
+        # One more than cores: while a worker waits for its next file another has the core.
+        workers = settings.workers or len(os.sched_getaffinity(0)) + 1
         try:
             if choice.decided:
                 ledger.keep_setting(KEPT, bundle.card.precision)
@@ -119,7 +120,10 @@ def scan(
             from screener.classifier import Classifier
 
             classifier = Classifier(
-                bundle, device=settings.device, require_gpu=settings.require_gpu
+                bundle,
+                device=settings.device,
+                require_gpu=settings.require_gpu,
+                cache=state.parent / "tensorrt",
             )
             night = Night(
                 ledger,

@@ -105,7 +105,7 @@ class Settings:
         device: auto, cpu, cuda or tensorrt. auto takes TensorRT, then CUDA, then the processor.
         require_gpu: End with exit code 5 where no GPU is usable.
         precision: auto, float or int8 of the shipped model; auto is resolved once and kept.
-        workers: Decoding processes; 0 for one a core.
+        workers: Decoding processes; 0 for one more than cores.
         state: The ledger, on a local disk; without it `state.sqlite` in the output folder.
         rescan: Read every file again.
         baseline: Take an archive in without raising anything.

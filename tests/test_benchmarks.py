@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -84,3 +85,14 @@ def test_processes_below_a_command_are_counted() -> None:
     ran = run_measured(["sh", "-c", "sleep 0.6 & wait; echo done"])
     assert ran.stdout == "done\n"
     assert machine()["cores"] >= 1
+
+
+@pytest.mark.long
+def test_all_of_it_runs_to_its_end(tmp_path: Path) -> None:
+    results, plot = tmp_path / "results.json", tmp_path / "speed.svg"
+    run.main(["--trial", "--work", str(tmp_path), "--out", str(results), "--plot", str(plot)])
+    found = json.loads(results.read_text())
+    assert [form["form"] for form in found["forms"]] == [form.name for form in run.FORMS]
+    assert len(found["goals"]) == 3 * len(run.FORMS) + 5
+    assert plot.stat().st_size > 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "speed.svg"]

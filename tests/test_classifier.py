@@ -16,7 +16,15 @@ from onnx import ModelProto, TensorProto, helper
 
 from export.tiny import make_tiny
 from screener.bundle import Bundle, graph_sha256, load_bundle, set_card, with_card
-from screener.classifier import CPU, Classifier, check_installation, choose_providers
+from screener.classifier import Classifier
+from screener.classifier_providers import (
+    BATCH,
+    CPU,
+    PROVIDERS,
+    check_installation,
+    choose_providers,
+    provider_options,
+)
 from screener.errors import GpuRequiredError, RunError, UsageError
 from screener.model_card import CARD_KEY, write_card
 from screener.verify import verify_bundle, verify_in_child
@@ -365,3 +373,37 @@ def test_importing_the_module_loads_no_onnxruntime() -> None:
 
 def test_the_card_is_in_the_file_as_text(bundle: Bundle) -> None:
     assert write_card(bundle.card).encode() in bundle.content
+
+
+def test_each_provider_has_a_batch_and_its_options(tmp_path: Path) -> None:
+    cuda, tensorrt = PROVIDERS["cuda"], PROVIDERS["tensorrt"]
+    assert BATCH.keys() == {CPU, cuda, tensorrt}
+    assert provider_options(CPU, tmp_path, "a" * 64, "1.24.0") == {}
+    assert provider_options(cuda, tmp_path, "a" * 64, "1.24.0") == provider_options(
+        cuda, None, "b" * 64, "1.25.0"
+    )
+    plain = provider_options(tensorrt, None, "a" * 64, "1.24.0")
+    assert plain == {"trt_fp16_enable": "True"}
+    folders = {
+        provider_options(tensorrt, tmp_path, sha256, runtime)["trt_engine_cache_path"]
+        for sha256 in ("a" * 64, "b" * 64)
+        for runtime in ("1.24.0", "1.25.0")
+    }
+    # An engine of another model or runtime is never taken.
+    assert len(folders) == 4
+    assert all(Path(folder).parent == tmp_path for folder in folders)
+    cached = provider_options(tensorrt, tmp_path, "a" * 64, "1.24.0")
+    assert cached.keys() > plain.keys()
+    assert {name for name, value in cached.items() if value == "True"} == {
+        "trt_fp16_enable", "trt_engine_cache_enable", "trt_timing_cache_enable",
+    }  # fmt: skip
+
+
+def test_a_bound_session_gives_what_an_unbound_one_gives(bundle: Bundle) -> None:
+    pixels = np.random.default_rng(4).random((7, 224, 224), dtype=np.float32)
+    plain, bound = Classifier(bundle, "cpu", batch=3), Classifier(bundle, "cpu", batch=3)
+    bound._binding = bound._bind("cpu")
+    for ours, theirs in zip(
+        dataclasses.astuple(plain.run(pixels)), dataclasses.astuple(bound.run(pixels)), strict=True
+    ):
+        assert np.array_equal(ours, theirs)

@@ -73,7 +73,7 @@ def test_int8_where_the_processor_is_made_for_it(shipped: Path, processor: Path)
 def test_float_on_a_gpu(processor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "has_nvidia_driver", lambda: True)
     chosen = (["CUDAExecutionProvider"], [])
-    monkeypatch.setattr("screener.classifier.choose_providers", lambda _: chosen)
+    monkeypatch.setattr("screener.classifier_providers.choose_providers", lambda _: chosen)
     assert resolve_precision("auto")[0] == "float"
     assert resolve_precision("cpu")[0] == "int8"
 

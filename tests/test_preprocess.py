@@ -75,10 +75,22 @@ def test_model_sized_film_passes_unchanged() -> None:
     assert np.array_equal(resize(plane), plane)
 
 
-def test_extent_says_where_the_film_ends_in_a_reduced_image() -> None:
-    plane = film(640, 640).astype(np.float32)
-    inside = plane[10:630, 5:600]
-    assert np.allclose(resize(plane, (10, 5, 630, 600)), resize(inside), atol=0.5)
+def test_a_reduced_image_is_shrunk_as_the_film_is() -> None:
+    y, x = np.mgrid[0:1240, 0:1180]
+    whole = (2000 + 900 * np.sin(x / 21) * np.cos(y / 17) + x).astype(np.float32)
+    halves = whole.reshape(620, 2, 590, 2).mean((1, 3))
+    # The film's edges lie within rows of the reduced image.
+    expected = resize(whole[11:1233, 5:1177])
+    sloped = np.abs(resize(halves, (5.5, 2.5, 616.5, 588.5)) - expected)
+    assert sloped.max() < 1.5
+    level = np.abs(resize(whole[10:1232, 4:1176]) - expected)
+    assert sloped.mean() < 0.05 * level.mean()
+
+
+def test_a_slope_leaves_the_mean_of_each_row() -> None:
+    plane = film(672, 672).astype(np.float32)
+    # Three rows to one, no row cut: there is nothing for a slope to do.
+    assert np.allclose(resize(plane, (0, 0, 672, 672)), resize(plane), atol=0.01)
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])

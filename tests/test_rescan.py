@@ -8,7 +8,7 @@ import pytest
 
 from screener.domain import FileStamp
 from screener.judge import Judge
-from screener.ledger import Known
+from screener.ledger_paths import Known
 from screener.outcomes import REASONS, Outcome, ReasonCode
 from screener.rescan import NIGHTS, Need, Run, need_of
 
@@ -26,9 +26,9 @@ SCORED = Known(
     judged_by="v1",
     pixels_sha256="b" * 64,
     study_key="old",
-    bundle_sha256="c" * 64,
     points_id=7,
-    run=1,
+    gone=False,
+    number=1,
 )
 LATERAL = replace(SCORED, outcome="INELIGIBLE", reason_code="VIEW", points_id=None)
 CUT = replace(SCORED, outcome="FAILED", reason_code="TRUNCATED", points_id=None)

@@ -37,9 +37,10 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
     reason = REASONS[ReasonCode(code)][1] if code else ""
     if row["detail"]:
         reason = f"{reason} ({row['detail']})"
-    warnings = {name for name in row["warnings"].split(";") if name}
+    warnings = row["warnings"]
     if row["uid_conflict"]:
-        warnings.add(Warn.UID_CONFLICT.value)
+        known = {name for name in warnings.split(";") if name}
+        warnings = ";".join(sorted(known | {Warn.UID_CONFLICT.value}))
     scores = json.loads(row["scores"]) if scored else []
     logits = json.loads(row["logits"]) if scored else []
     best = max(range(len(scores)), key=scores.__getitem__) if scores else 0
@@ -52,7 +53,7 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
         "outcome": row["outcome"],
         "reason_code": code,
         "reason": reason,
-        "warnings": ";".join(sorted(warnings)),
+        "warnings": warnings,
         "study_key": row["study_key"],
     }
     for name in (

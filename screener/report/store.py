@@ -31,6 +31,20 @@ FROM images i {scored}""".format(
     header=", ".join(f"i.{name}" for name in HEADER_COLUMNS), scored=_SCORED
 )
 
+# What a row of `images.csv` is made of, and no more: with all of it a row costs twice as much.
+_ROW_OF_AN_IMAGE = """
+SELECT i.path, i.sha256, i.study_key, i.outcome, i.reason_code, i.detail, i.warnings, i.examined_at,
+    i.voi_source, i.levels_dropped, i.decoder, i.decode_ms, i.study_instance_uid,
+    i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid, i.modality,
+    i.view_position, i.body_part_examined, i.photometric_interpretation, i.rows, i.columns,
+    s.scores, s.logits, s.novelty, s.cam, s.scored_at, n.duplicate_of, n.uid_conflict
+FROM images i"""
+_PLACE = "urgency, falling, study_key, patient_key"
+_TOLD = (
+    "LEFT JOIN told t ON v.row IS NULL AND t.study_key = v.study_key"
+    " AND t.patient_key = v.patient_key"
+)
+_NOT_STALE = "NOT EXISTS (SELECT 1 FROM stale WHERE study_key = {})"
 # Columns of a verdict that differ from night to night though nothing new is said.
 _SAID = ("triage", "priority", "digest", "model_sha256", "operating_point", "threshold")
 _OF_ONE_RUN = ("run_id", "is_new", "change", "previous_triage", "differs")
@@ -43,44 +57,60 @@ class ReportStore:
         self._ledger = ledger
         self._db = ledger.db
 
-    def counts(self, run: int) -> dict[str, dict[str, int]]:
-        """Paths seen in a run by outcome and reason code."""
+    def counts(self, roots: Sequence[bytes]) -> dict[str, dict[str, int]]:
+        """Paths that are there under `roots` by outcome and reason code."""
+        condition, values = under(roots)
         rows = self._db.execute(
-            "SELECT outcome, reason_code, count(*) FROM images WHERE run = ? GROUP BY 1, 2"
-            " ORDER BY 1, 2",
-            (run,),
+            f"SELECT outcome, reason_code, count(*) FROM images WHERE gone = 0 AND {condition}"
+            " GROUP BY 1, 2 ORDER BY 1, 2",
+            values,
         )
         found: dict[str, dict[str, int]] = {}
         for outcome, code, count in rows:
             found.setdefault(outcome, {})[code] = count
         return found
 
-    def new_failures(self, run: int) -> int:
-        """Paths that failed in this run and had not failed in the last published report."""
+    def new_failures(self, roots: Sequence[bytes]) -> int:
+        """Paths that fail now and had not failed in the last published report."""
+        condition, values = under(roots)
         row = self._db.execute(
-            "SELECT count(*) FROM images WHERE run = ? AND outcome = 'FAILED'"
-            " AND failure_reported = 0",
-            (run,),
+            "SELECT count(*) FROM images WHERE outcome = 'FAILED' AND gone = 0"
+            f" AND failure_reported = 0 AND {condition}",
+            values,
         ).fetchone()
         return int(row[0])
 
-    def image_rows(self, run: int) -> Iterator[dict[str, Any]]:
-        """The paths seen in a run, with their scores, in the order of the paths."""
-        query = _IMAGES.replace("FROM images i", ", n.duplicate_of, n.uid_conflict FROM images i")
+    def image_rows(self, roots: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+        """The paths that are there under `roots`, with their scores, in the order of the paths."""
+        condition, values = under(roots)
         return self._rows(
-            query + " LEFT JOIN temp.notes n ON n.path = i.path WHERE i.run = ? ORDER BY i.path",
-            (run,),
+            f"{_ROW_OF_AN_IMAGE} LEFT JOIN notes n ON n.path = i.path {_SCORED} WHERE i.gone = 0"
+            f" AND {condition.replace('path', 'i.path')} ORDER BY i.path",
+            tuple(values),
         )
 
-    def study_rows(self, roots: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    def study_rows(self, roots: Sequence[bytes], made_by: str = "") -> Iterator[dict[str, Any]]:
         """Every known image of the studies with a path under `roots`, study by study.
 
         The query begins with the first row that is asked for: no table may be made under it.
+
+        Args:
+            roots: Paths.
+            made_by: Leave out the studies whose statement still holds; empty for none of them.
         """
-        condition, values = under(roots)
+        condition, below = under(roots)
+        values: list[bytes | str] = [*below]
+        holds = ""
+        if made_by:
+            holds = (
+                f" WHERE NOT ({_NOT_STALE.format('c.study_key')} AND EXISTS"
+                " (SELECT 1 FROM told WHERE study_key = c.study_key AND made_by = ?))"
+            )
+            values = [*values, made_by]
         yield from self._rows(
-            _IMAGES + f" WHERE i.study_key != '' AND i.study_key IN"
-            f" (SELECT study_key FROM images WHERE {condition}) ORDER BY i.study_key, i.path",
+            _IMAGES + " WHERE i.study_key IN (SELECT c.study_key FROM (SELECT DISTINCT study_key"
+            f" FROM images INDEXED BY images_study WHERE study_key != '' AND {condition}) c{holds})"
+            " ORDER BY i.study_key, i.path",
             tuple(values),
         )
 
@@ -94,72 +124,92 @@ class ReportStore:
             yield dict(zip(names, row, strict=True))
 
     def write_verdicts(self, verdicts: Iterable[Verdict]) -> None:
-        """Collect verdicts in tables of this connection, so that they can be read in order."""
+        """Collect new verdicts in a table of this connection, so that they can be read in order."""
         self._db.execute("DROP TABLE IF EXISTS temp.verdicts")
-        self._db.execute("DROP TABLE IF EXISTS temp.notes")
+        # `row` is NULL where what was told before still holds.
         self._db.execute(
             "CREATE TEMP TABLE verdicts (urgency INTEGER, falling REAL, study_key TEXT,"
             " patient_key TEXT, image BLOB, row TEXT)"
         )
-        self._db.execute(
-            "CREATE TEMP TABLE notes (path BLOB PRIMARY KEY, duplicate_of BLOB,"
-            " uid_conflict INTEGER) WITHOUT ROWID"
-        )
+        study_key = ""
         for verdict in verdicts:
+            if study_key != (study_key := str(verdict.row["study_key"])):
+                self._db.execute(
+                    "DELETE FROM notes WHERE path IN (SELECT path FROM images WHERE study_key = ?)",
+                    (study_key,),
+                )
             self._db.execute(
                 "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
                 (*verdict.key, verdict.image, json.dumps(verdict.row)),
             )
             self._db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", verdict.notes)
 
-    def read_verdicts(self) -> Iterator[dict[str, Any]]:
-        """The collected verdicts in the order of the worklist."""
-        rows = self._db.execute(
-            "SELECT row FROM verdicts ORDER BY urgency, falling, study_key, patient_key"
+    def keep_verdicts(self, roots: Sequence[bytes], made_by: str) -> None:
+        """Add the studies under `roots` of which what was told before still holds."""
+        condition, values = under(roots)
+        self._db.execute(
+            "INSERT INTO verdicts SELECT t.urgency, t.falling, t.study_key, t.patient_key, t.image,"
+            f" NULL FROM told t WHERE t.made_by = ? AND {_NOT_STALE.format('t.study_key')}"
+            f" AND EXISTS (SELECT 1 FROM images WHERE study_key = t.study_key AND {condition})",
+            (made_by, *values),
         )
-        return (json.loads(row[0]) for row in rows)
+        # Not sorted: a sorter would carry all the rows.
+        self._db.execute(f"CREATE INDEX temp.verdicts_order ON verdicts ({_PLACE})")
 
-    def pictured_verdicts(self, most: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    def read_verdicts(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """The collected verdicts in the order of the worklist."""
+        place = ", ".join(f"v.{name}" for name in _PLACE.split(", "))
+        rows = self._db.execute(f"SELECT v.row, t.row FROM verdicts v {_TOLD} ORDER BY {place}")
+        return (_row_of(new, told, run_id) for new, told in rows)
+
+    def pictured_verdicts(
+        self, run_id: str, most: int
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """The first verdicts in the order of the worklist, each with what is shown of its image."""
-        place = "urgency, falling, study_key, patient_key"
+        place = ", ".join(f"v.{name}" for name in _PLACE.split(", "))
         rows = self._rows(
-            "SELECT v.row, i.thumbnail, i.rows, i.columns, i.burned_in_annotation, s.cam,"
-            " b.findings"
-            f" FROM (SELECT * FROM verdicts ORDER BY {place} LIMIT ?) v"
-            f" LEFT JOIN images i ON i.path = v.image {_SCORED}"
+            "SELECT v.row AS new, t.row AS told, j.jpeg AS thumbnail, i.rows, i.columns,"
+            " i.burned_in_annotation, s.cam, b.findings"
+            f" FROM (SELECT * FROM verdicts ORDER BY {_PLACE} LIMIT ?) v {_TOLD}"
+            " LEFT JOIN images i ON i.path = v.image"
+            f" LEFT JOIN thumbnails j ON j.path = v.image {_SCORED}"
             " LEFT JOIN bundles b ON b.sha256 = p.bundle_sha256"
-            f" ORDER BY {', '.join(f'v.{name}' for name in place.split(', '))}",
+            f" ORDER BY {place}",
             (most,),
         )
-        return ((json.loads(facts.pop("row")), facts) for facts in rows)
+        for facts in rows:
+            yield _row_of(facts.pop("new"), facts.pop("told"), run_id), facts
 
     def thumbnails(self, study_key: str) -> dict[bytes, bytes]:
         """Path -> thumbnail, for the images of a study of which one is kept."""
         rows = self._db.execute(
-            "SELECT path, thumbnail FROM images WHERE study_key = ? AND thumbnail IS NOT NULL",
+            "SELECT path, jpeg FROM thumbnails WHERE path IN"
+            " (SELECT path FROM images WHERE study_key = ?)",
             (study_key,),
         )
         return {row[0]: row[1] for row in rows}
 
-    def failed_paths(self, run: int) -> Iterator[tuple[int, bytes, str, bool]]:
+    def failed_paths(self, roots: Sequence[bytes]) -> Iterator[tuple[int, bytes, str, bool]]:
         """Row in `images.csv` from 1, path, reason code, whether the last report said so too."""
+        condition, values = under(roots)
         # An own cursor's rows, one at a time: a wrecked archive may hold a million.
         rows = self._db.execute(
             "SELECT number, path, reason_code, failure_reported FROM (SELECT path, reason_code,"
             " failure_reported, outcome, row_number() OVER (ORDER BY path) AS number FROM images"
-            " WHERE run = ?) WHERE outcome = 'FAILED'",
-            (run,),
+            f" WHERE gone = 0 AND {condition}) WHERE outcome = 'FAILED'",
+            values,
         )
         for number, path, code, reported in rows:
             yield number, path, code, bool(reported)
 
-    def failures(self, run: int, most: int) -> list[dict[str, Any]]:
-        """The first paths that failed in a run, those first that had not failed before."""
+    def failures(self, roots: Sequence[bytes], most: int) -> list[dict[str, Any]]:
+        """The first paths that fail under `roots`, those first that had not failed before."""
+        condition, values = under(roots)
         return list(
             self._rows(
-                "SELECT path, reason_code, detail FROM images WHERE run = ? AND outcome = 'FAILED'"
-                " ORDER BY failure_reported, path LIMIT ?",
-                (run, most),
+                "SELECT path, reason_code, detail FROM images WHERE outcome = 'FAILED'"
+                f" AND gone = 0 AND {condition} ORDER BY failure_reported, path LIMIT ?",
+                (*values, most),
             )
         )
 
@@ -188,7 +238,9 @@ class ReportStore:
         found: dict[str, str] = json.loads(row[0]) if row is not None and row[0] else {}
         return found
 
-    def mark_published(self, run: int, published_at: str) -> None:
+    def mark_published(
+        self, run: int, published_at: str, roots: Sequence[bytes], made_by: str
+    ) -> None:
         """After the switch: what was reported, in a transaction of its own.
 
         A crash before it reports a study twice, never not at all.
@@ -198,39 +250,57 @@ class ReportStore:
             "INSERT OR REPLACE INTO reported"
             " SELECT study_key, patient_key, ?, json_extract(row, '$.triage'),"
             " json_extract(row, '$.priority'), json_extract(row, '$.digest') FROM verdicts"
-            " WHERE json_extract(row, '$.differs')",
+            " WHERE row IS NOT NULL AND json_extract(row, '$.differs')",
             (run,),
         )
-        self._keep_told(run)
+        self._keep_told(run, made_by)
+        condition, values = under(roots)
         self._db.execute(
-            "UPDATE images SET failure_reported = (outcome = 'FAILED') WHERE run = ?", (run,)
+            "UPDATE images SET failure_reported = 1 WHERE outcome = 'FAILED' AND gone = 0"
+            f" AND failure_reported = 0 AND {condition}",
+            values,
         )
         self._ledger.commit()
 
-    def _keep_told(self, run: int) -> None:
-        """Keep the newest statement on each study for `publish`; equal ones are not written."""
+    def _keep_told(self, run: int, made_by: str) -> None:
+        """Keep the newest statement on each study for `publish`; equal ones stay as they are."""
         this_run = ", ".join(f"'$.{name}'" for name in _OF_ONE_RUN)
         said = ", ".join(f"'$.{name}'" for name in _SAID)
         # A statement is as old as its content: a file that went away makes no new one.
         self._db.execute(
-            "INSERT INTO told SELECT study_key, patient_key, ?, row FROM verdicts WHERE true"
-            " ON CONFLICT DO UPDATE SET row = excluded.row, run = CASE"
-            f" WHEN json_extract(row, {said}) IS json_extract(excluded.row, {said})"
+            f"INSERT INTO told (study_key, patient_key, run, row, urgency, falling, image, made_by)"
+            " SELECT study_key, patient_key, ?, row, urgency, falling, image, ? FROM verdicts"
+            " WHERE row IS NOT NULL"
+            " ON CONFLICT DO UPDATE SET row = excluded.row, urgency = excluded.urgency,"
+            " falling = excluded.falling, image = excluded.image, made_by = excluded.made_by,"
+            f" run = CASE WHEN json_extract(row, {said}) IS json_extract(excluded.row, {said})"
             " THEN run ELSE excluded.run END"
-            f" WHERE json_remove(row, {this_run}) IS NOT json_remove(excluded.row, {this_run})",
-            (run,),
+            " WHERE made_by != excluded.made_by OR image IS NOT excluded.image"
+            f" OR json_remove(row, {this_run}) IS NOT json_remove(excluded.row, {this_run})",
+            (run, made_by),
         )
         # A study that is told by patient now is no longer told as a whole, and the reverse.
+        new = "(SELECT study_key FROM verdicts WHERE row IS NOT NULL)"
         self._db.execute(
-            "DELETE FROM told WHERE study_key IN (SELECT study_key FROM verdicts)"
+            f"DELETE FROM told WHERE study_key IN {new}"
             " AND (study_key, patient_key) NOT IN (SELECT study_key, patient_key FROM verdicts)"
         )
+        self._db.execute(f"DELETE FROM stale WHERE study_key IN {new}")
 
     def drop_thumbnails(self, before: str) -> None:
         """Drop old thumbnails, but for studies that were flagged or not screened."""
         self._db.execute(
-            "UPDATE images SET thumbnail = NULL WHERE thumbnail IS NOT NULL AND study_key IN"
-            " (SELECT v.study_key FROM verdicts v JOIN studies s USING (study_key)"
-            "  WHERE v.urgency > 1 AND s.first_seen_at < ?)",
+            "DELETE FROM thumbnails WHERE path IN (SELECT i.path FROM verdicts v"
+            " JOIN studies s USING (study_key) JOIN images i USING (study_key)"
+            " WHERE v.urgency > 1 AND s.first_seen_at < ?)",
             (before,),
         )
+
+
+def _row_of(new: str | None, told: str, run_id: str) -> dict[str, Any]:
+    """A verdict; one that holds as the new run says it."""
+    row: dict[str, Any] = json.loads(new or told)
+    if new is None:
+        row |= {"run_id": run_id, "is_new": False, "change": "SAME", "differs": False}
+        row["previous_triage"] = row["triage"]
+    return row

@@ -5,6 +5,7 @@ On the way from `screener.report.store`, which reads the ledger, to `screener.re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import sys
@@ -44,6 +45,15 @@ class Report:
     software_version: str
     priorities: Mapping[Triage, str]
     baseline: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal where the same images of a study give the same verdict."""
+        made_of = [
+            SCHEMA_VERSION, self.software_version, self.findings, self.points_id, self.model,
+            self.model_sha256, self.provider, sorted(self.priorities.items()),
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 def verdicts(store: ReportStore, rows: Iterable[Row], report: Report) -> Iterator[Verdict]:
