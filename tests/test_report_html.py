@@ -186,7 +186,9 @@ def _tags(path: Path) -> _Tags:
     return parser
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     texts=st.lists(
         st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE), st.text("<>\"'&={}%/-! \0\r")),
