@@ -191,7 +191,7 @@ class Ledger:
         if record.radiograph is not None:
             for name in ("pixels_sha256", "voi_source", "levels_dropped", "decoder"):
                 values[name] = getattr(record.radiograph, name)
-        self._keep_former(record)
+        self._keep_former(record.path, record.sha256, record.outcome)
         kept = ("path", "first_run", "attempts")
         updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
         self.db.execute(
@@ -217,7 +217,12 @@ class Ledger:
                 (record.study_key, record.examined_at),
             )
 
-    def _keep_former(self, record: ImageRecord) -> None:
+    def vacate(self, path: bytes) -> None:
+        """Take a path's row away; the scored image that it held is kept as one that is gone."""
+        self._keep_former(path, "", "")
+        self.db.execute("DELETE FROM images WHERE path = ?", (path,))
+
+    def _keep_former(self, path: bytes, sha256: str, outcome: str) -> None:
         """Keep the scored image that a path is about to lose, as one whose file is gone.
 
         Its key is the path, a zero byte, which no path holds, and its hash. A flag never falls
@@ -228,7 +233,7 @@ class Ledger:
             " FROM images i LEFT JOIN thumbnails t USING (path) WHERE path = ?"
             " AND points_id IS NOT NULL AND (sha256 != ? OR ? = 'FAILED')"
         )
-        values = (record.path, record.sha256, record.outcome)
+        values = (path, sha256, outcome)
         key = "CAST(path || x'00' || sha256 AS BLOB)"
         self.db.execute(
             f"INSERT OR REPLACE INTO images (path, gone, {rest}) SELECT {key}, 1, {rest}{lost}",
@@ -238,10 +243,9 @@ class Ledger:
             f"INSERT OR REPLACE INTO thumbnails SELECT {key}, jpeg{lost} AND jpeg IS NOT NULL",
             values,
         )
-        if record.outcome != "FAILED":
+        if outcome != "FAILED":
             self.db.execute(
-                "DELETE FROM images WHERE path = CAST(? || x'00' || ? AS BLOB)",
-                (record.path, record.sha256),
+                "DELETE FROM images WHERE path = CAST(? || x'00' || ? AS BLOB)", (path, sha256)
             )
 
     def put_score(

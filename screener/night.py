@@ -252,6 +252,8 @@ class Night:
         root = next((root for root in self.roots if is_below(path, root)), b"")
         named = root.rstrip(b"/") + b"/" + self.purged.name_of(path)
         self.failing.pop(path, None)
+        # Found when a known path was read again, there would be two rows of one path.
+        self.ledger.vacate(path)
         rejection = Rejection(ReasonCode.PURGED)
         self._put(named, Examined(None, "", None, rejection), None, rejection)
 

@@ -187,6 +187,29 @@ def test_a_film_without_a_patient_goes_with_its_study(tmp_path: Path) -> None:
     assert screen(studies, out).outcomes == {"INELIGIBLE": {"PURGED": 2}}
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["changed", "found by the rehash"])
+def test_a_file_that_became_theirs(told: bool, tmp_path: Path) -> None:
+    """What its path held before was another's: it stays, as an image whose file is gone."""
+    studies, out = tmp_path / "studies", tmp_path / "out"
+    path = save(dataset(draw(4, size=160), 4, PatientID="4711"), studies / "a")
+    screen(studies, out)
+    forget(out)
+    path.write_bytes(save(film(1), tmp_path / "theirs").read_bytes())
+    if not told:
+        now = path.stat()
+        with closing(sqlite3.connect(out / "state.sqlite")) as db:
+            db.execute(
+                "UPDATE images SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?",
+                (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino),
+            )
+            db.commit()
+    for _ in range(2):
+        assert screen(studies, out).outcomes == {"INELIGIBLE": {"PURGED": 1}}
+        (row,) = rows(out, "triage.csv")
+        assert (row["patient_id"], row["images_gone"]) == ("4711", "1")
+        assert left_of_them(out) == []
+
+
 def test_a_patient_who_was_never_seen_is_kept_out(before: Path, tmp_path: Path) -> None:
     _, out = copied(before, tmp_path)
     run_json = (out / "run.json").read_bytes()

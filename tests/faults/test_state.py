@@ -27,7 +27,8 @@ def older(path: Path) -> Path:
     """A state of the first version, as an older program left it, with its log not yet folded in."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"{ledger_schema._SCHEMA} {FIRST} PRAGMA user_version = 1;")
+        schema = ledger_schema._SCHEMA.replace("decode_ms REAL,", "decode_ms REAL, thumbnail BLOB,")
+        db.executescript(f"{schema} {FIRST} PRAGMA user_version = 1;")
     return path
 
 
