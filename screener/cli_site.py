@@ -83,6 +83,9 @@ def init(
     publish: Annotated[
         bool, typer.Option("--publish", help="Send to the PACS after each scan, too.")
     ] = False,
+    pull: Annotated[
+        bool, typer.Option("--pull", help="Fetch from the PACS before each scan, too.")
+    ] = False,
 ) -> None:
     """Write a site file and a cron line.
 
@@ -99,6 +102,8 @@ def init(
         cron_line,
         publish_line,
         publish_units,
+        pull_line,
+        pull_units,
         site_file,
         systemd_units,
     )
@@ -109,10 +114,12 @@ def init(
     studies, out, config = studies.absolute(), out.absolute(), file.absolute()
     command = command_line(program, studies, out, config)
     sending = publish_line(program, out, config) if publish else ""
+    fetching = pull_line(program, studies, config) if pull else ""
     files = {file: site_file()}
     if systemd is not None:
         units = systemd_units(command, studies, out)
         units |= publish_units(sending, out) if publish else {}
+        units |= pull_units(fetching, studies) if pull else {}
         files |= {systemd / name: content for name, content in units.items()}
     for path in files:
         if path.exists():
@@ -126,12 +133,14 @@ def init(
             raise UsageError(f"{str(path)!r} cannot be written", error.strerror or "") from None
         tell(f"wrote {path}")
     load_settings(file)
-    line = "" if systemd is not None else cron_line(command, sending)
+    line = "" if systemd is not None else cron_line(command, sending, fetching)
     made = [path for path in files if path.suffix in {".service", ".timer"}]
     python = Path(sys.executable)
     _print_lines(list(check_setup(program, python, studies, out, line, made)))
     if publish:
         note("publish needs a door in the site file: [publish], [worklist] or [csv.NAME]")
+    if pull:
+        note("pull needs an archive in the site file: [pull] with [dicomweb] or [dimse]")
     if line:
         tell("for /etc/cron.d/screener:")
         tell(line)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -179,6 +180,24 @@ def _copy_older(db: sqlite3.Connection, path: Path, version: int) -> None:
         os.fsync(stream.fileno())
     unfinished.replace(copy)
     sync_folder(copy.parent)
+
+
+@contextmanager
+def state_errors(path: Path) -> Iterator[None]:
+    """Make of an error of a database what a user can act on.
+
+    Raises:
+        RunError: the state failed; names SQLite's code, for its words may hold values.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        raise RunError(
+            f"the state {str(path)!r} failed: {reason}",
+            "what was done before is kept",
+            "check the disk and the permissions, then run the same command again",
+        ) from error
 
 
 def open_state(path: Path) -> sqlite3.Connection:

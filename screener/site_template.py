@@ -127,14 +127,21 @@ def publish_line(program: Path, out: Path, config: Path) -> str:
     return f"{shlex.join(words)} --quiet"
 
 
-def cron_line(command: str, publish: str = "") -> str:
+def pull_line(program: Path, studies: Path, config: Path) -> str:
+    """The command that fetches what is then scanned."""
+    words = [str(program), "pull", "--from", str(config), "--since", "last", "--out", str(studies)]
+    return f"{shlex.join(words)} --quiet"
+
+
+def cron_line(command: str, publish: str = "", pull: str = "") -> str:
     """A line for /etc/cron.d: at two at night, as an account of its own.
 
     Exit code 3 (complete, a file failed) is in the report and is no reason for a failed job, nor is
     6 (something stays queued for the next night). What was published before is sent whatever became
-    of the scan.
+    of the scan; what was fetched is scanned whatever became of the pull, which prints what it says.
     """
     line = f"{command}; {publish} || [ $? -eq 6 ]" if publish else f"{command} || [ $? -eq 3 ]"
+    line = f"{pull}; {line}" if pull else line
     # cron takes % for a line break.
     return f"0 2 * * * {ACCOUNT} {line.replace('%', chr(92) + '%')}"
 
@@ -208,6 +215,37 @@ OnFailure=screener-publish.service
         "screener-publish.service": service,
         "screener.service.d/publish.conf": behind,
     }
+
+
+def pull_units(command: str, studies: Path) -> dict[str, str]:
+    """File name -> content of a service that fetches, and of what starts it before the scan's.
+
+    Its state lies beside the folder. The scan runs whatever becomes of it.
+    """
+    escaped = command.replace("%", "%%").replace("$", "$$")
+    service = f"""\
+[Unit]
+Description=Fetch new studies from the PACS
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+User={ACCOUNT}
+UMask=0077
+ExecStart={escaped}
+SuccessExitStatus=6 7
+PrivateTmp=yes
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths={_path(studies.parent)}
+"""
+    before = """\
+[Unit]
+Wants=screener-pull.service
+After=screener-pull.service
+"""
+    return {"screener-pull.service": service, "screener.service.d/pull.conf": before}
 
 
 def _path(path: Path) -> str:

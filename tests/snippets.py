@@ -43,6 +43,8 @@ NOT_RUN = {
     "python3 -m venv": "downloads the dependencies: test_packaging.py does the same steps",
     ".venv/bin/pip": "downloads the dependencies: test_packaging.py does the same steps",
     "screener publish": "needs a PACS: tests/pacs publishes to real ones",
+    "screener pull": "needs a PACS: tests/pacs/test_pull.py fetches from a real one",
+    "screener verify-pacs": "needs a PACS: tests/pacs/test_verify.py tries a real one",
     "pip install '.[pacs]'": "needs a PACS: tests/pacs publishes to real ones",
 }
 LONG = {

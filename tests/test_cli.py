@@ -260,6 +260,13 @@ def test_the_cron_line_of_init_does_what_it_says(call: Call, tmp_path: Path) -> 
     assert sent.startswith("0 studies, 0 sent")
 
 
+def test_init_fetches_before_and_sends_behind_the_scan(call: Call, tmp_path: Path) -> None:
+    code, out, _ = call("init", tmp_path / "site.toml", "--publish", "--pull")
+    assert code == 0
+    words = re.findall(r"/screener (pull|scan|publish) ", out.splitlines()[-1])
+    assert words == ["pull", "scan", "publish"]
+
+
 def test_every_line_that_init_writes_can_be_put_in_force(call: Call, tmp_path: Path) -> None:
     from screener.settings import load_settings
 
@@ -280,13 +287,16 @@ def test_the_units_of_init_are_good_systemd(call: Call, tmp_path: Path) -> None:
     verify = "/usr/bin/systemd-analyze"
     if not Path(verify).exists():
         pytest.skip("systemd-analyze is not installed")
-    call("init", tmp_path / "site.toml", "--systemd", tmp_path, "--publish")
-    services = [tmp_path / "screener.service", tmp_path / "screener-publish.service"]
+    call("init", tmp_path / "site.toml", "--systemd", tmp_path, "--publish", "--pull")
+    names = ("screener.service", "screener-publish.service", "screener-pull.service")
+    services = [tmp_path / name for name in names]
     for service in services:
         # The program need not be where this test runs.
         service.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", service.read_text()))
     drop_in = tmp_path / "screener.service.d" / "publish.conf"
     assert "OnSuccess=screener-publish.service" in drop_in.read_text()
+    before = tmp_path / "screener.service.d" / "pull.conf"
+    assert "After=screener-pull.service" in before.read_text()
     done = subprocess.run(
         [verify, "verify", *services, tmp_path / "screener.timer"],
         capture_output=True,

@@ -18,6 +18,7 @@ from pathlib import Path
 from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
+from screener.ledger_schema import state_errors
 from screener.lock import run_lock
 from screener.pacs.answer import Answer, Reply
 from screener.pacs.dicomweb import WebStore
@@ -97,6 +98,7 @@ def publish(
     stop = stop or Stop()
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, path))
+        stack.enter_context(state_errors(path))
         ledger = stack.enter_context(Ledger(path))
         stores = {name: _open(name, settings) for name in NETWORK if sop_classes(settings, name)}
         for store in stores.values():

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from screener.durable import private_files
 from screener.errors import RunError, UsageError
+from screener.ledger_schema import state_errors
 from screener.lock import state_lock
 from screener.pacs.arrival import NoRoomError, Shelf
 from screener.pacs.dimse_archive import DimseArchive
 from screener.pacs.fetching import Fetched, Fetching, ShutError
 from screener.pacs.listing import Lister
-from screener.pacs.pull_state import PullState, state_errors
+from screener.pacs.pull_state import PullState
 from screener.pacs.receiver import receiving
 from screener.pacs.web_archive import WebArchive
 from screener.pacs.window import LAST, Window, since_date, since_mark, study_dates, zone_of

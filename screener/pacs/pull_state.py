@@ -9,14 +9,13 @@ States: STORED; MISSING, asked for again by the next pulls; GIVEN_UP, after `aga
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from screener.errors import RunError, UsageError
+from screener.errors import UsageError
+from screener.ledger_schema import state_errors
 from screener.pacs.archive import Film
 from screener.pacs.window import stamp
 
@@ -34,21 +33,6 @@ CREATE TABLE things (
     file TEXT NOT NULL DEFAULT '', PRIMARY KEY (source, level, uid)) WITHOUT ROWID;
 CREATE INDEX things_state ON things (source, state) WHERE state != 'STORED';
 """
-
-
-@contextmanager
-def state_errors(path: Path) -> Iterator[None]:
-    """Make of an error of the database what a user can act on."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise RunError(
-            f"the state {str(path)!r} failed: {error.sqlite_errorname}"
-            if getattr(error, "sqlite_errorname", None)
-            else f"the state {str(path)!r} failed: {type(error).__name__}",
-            "what was done before is kept",
-            "check the disk and the permissions, then run the same command again",
-        ) from error
 
 
 class PullState:

@@ -113,6 +113,18 @@ class Orthanc:
         for identifier in self.get("/patients"):
             with self._open(f"/patients/{identifier}", method="DELETE"):
                 pass
+        with self._open("/changes", method="DELETE"):
+            pass
+
+    def changes(self) -> list[dict[str, Any]]:
+        """What the archive noted since it was cleared, in its own words."""
+        found: list[dict[str, Any]] = []
+        since, done = 0, False
+        while not done:
+            answer = self.get(f"/changes?since={since}&limit=100")
+            found += answer["Changes"]
+            since, done = answer["Last"], answer["Done"]
+        return found
 
     def upload(self, content: bytes) -> None:
         with self._open("/instances", content, "POST"):
