@@ -31,7 +31,7 @@ LEFT_OUT = shutil.ignore_patterns(
     ".*_cache",
     ".hypothesis",
 )
-# The whole way and what depends on the libraries most; they need nothing but pytest and hypothesis.
+# The whole way and what depends on the libraries most; they need little besides pytest.
 ON_LOWEST = (
     "test_scan", "test_cli", "test_golden", "test_classifier", "test_precision",
     "test_report_tables", "test_settings", "test_doctor", "test_identifiers", "test_calibrate",
@@ -136,7 +136,7 @@ def test_every_lower_bound_is_one_that_works(clone: Path, tmp_path: Path) -> Non
     python = tmp_path / "venv" / "bin" / "python"
     install = (uv, "pip", "install", "--python", python)
     run(*install, "--resolution", "lowest-direct", f"{clone}[evaluate,pacs,sign]", cwd=tmp_path)
-    run(*install, "pytest", "hypothesis", cwd=tmp_path)
+    run(*install, "pytest", "hypothesis", "pydicom-data", cwd=tmp_path)
     code = (
         "from importlib.metadata import distributions\n"
         "for each in distributions(): print(f'{each.name}=={each.version}')"
