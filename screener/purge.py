@@ -247,9 +247,10 @@ def _publish(night: Night, folder: Path) -> None:
 def _state_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
         raise RunError(
-            f"the state {str(path)!r} failed: {getattr(error, 'sqlite_errorname', '')}",
+            f"the disk of the state {str(path)!r}, or of the program, failed: {reason}",
             "what is forgotten already stays forgotten",
             "free space (the state is written anew) or mend the disk, then run the same command",
         ) from error
