@@ -95,7 +95,7 @@ class Fetching:
         self.result.studies += 1
         now = datetime.now(UTC)
         if not is_uid(uid):
-            self.state.put_study(uid[:_LONGEST_KEPT], study_date, "BAD_UID", now)
+            self.state.put_study(uid[:_LONGEST_KEPT], modality, study_date, "BAD_UID", now)
             self.result.failed["BAD_UID"] += 1
             return
         code = ""
@@ -109,10 +109,10 @@ class Fetching:
             self._count(error.answer)
             code = error.answer.code
         if code:
-            self.state.put_study(uid, study_date, code, now)
+            self.state.put_study(uid, modality, study_date, code, now)
             self.result.failed[code] += 1
         else:
-            self.state.study_listed(uid)
+            self.state.study_listed(uid, modality)
 
     def film(self, film: Film, *, again: bool = False) -> None:
         """Fetch an object where it is not known, or is to be tried again; raises as `day`."""

@@ -118,7 +118,8 @@ def pull(
             progress=progress,
             repair=bool(study_date),
         )
-        before = (known.missing(), known.missing_studies())
+        missing = known.missing()
+        unlisted = {each: known.missing_studies(each) for each in asked.modality}
         marked: list[str] = []
         code = 0
         try:
@@ -127,10 +128,10 @@ def pull(
                 if _one_modality(work, modality, mark, fixed, now, zone, settings):
                     known.move_mark(modality, now)
                     marked.append(modality)
-            for study_uid, day in before[1]:
-                for modality in asked.modality:
+            for modality, studies in unlisted.items():
+                for study_uid, day in studies:
                     work.study(study_uid, day, modality)
-            for film in before[0]:
+            for film in missing:
                 work.film(film, again=True)
         except ShutError as error:
             work.result.shut = error.code

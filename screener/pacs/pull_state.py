@@ -21,6 +21,7 @@ from screener.pacs.window import stamp
 
 VERSION = 1
 OBJECT, STUDY = "object", "study"
+"""Levels. That of a study bears a modality: its series of another may be listed well."""
 _SCHEMA = """
 CREATE TABLE marks (
     source TEXT NOT NULL, modality TEXT NOT NULL, at TEXT NOT NULL,
@@ -118,12 +119,12 @@ class PullState:
         )
         return [Film(*row) for row in rows]
 
-    def missing_studies(self) -> list[tuple[str, str]]:
-        """The studies to list again, with their dates."""
+    def missing_studies(self, modality: str) -> list[tuple[str, str]]:
+        """The studies whose objects of a modality are to be listed again, with their dates."""
         rows = self._db.execute(
-            "SELECT uid, study_date FROM things WHERE source = ? AND level = 'study'"
+            "SELECT uid, study_date FROM things WHERE source = ? AND level = ?"
             " AND state = 'MISSING' ORDER BY attempts, uid",
-            (self._source,),
+            (self._source, f"{STUDY} {modality}"),
         )
         return [(row[0], row[1]) for row in rows]
 
@@ -139,9 +140,10 @@ class PullState:
             (state, code, stamp(now), file),
         )
 
-    def put_study(self, uid: str, study_date: str, code: str, now: datetime) -> None:
-        """The objects of a study could not be listed, and why."""
-        self._put(STUDY, uid, (uid, "", study_date), "", ("MISSING", code, stamp(now), ""))
+    def put_study(self, uid: str, modality: str, study_date: str, code: str, now: datetime) -> None:
+        """The objects of a modality in a study could not be listed, and why."""
+        became = ("MISSING", code, stamp(now), "")
+        self._put(f"{STUDY} {modality}", uid, (uid, "", study_date), "", became)
 
     def _put(
         self,
@@ -159,11 +161,11 @@ class PullState:
             (self._source, level, uid, *place, sop_class, state, code, now, now, file),
         )
 
-    def study_listed(self, uid: str) -> None:
+    def study_listed(self, uid: str, modality: str) -> None:
         """A study that could not be listed was, now."""
         self._db.execute(
-            "DELETE FROM things WHERE source = ? AND level = 'study' AND uid = ?",
-            (self._source, uid),
+            "DELETE FROM things WHERE source = ? AND level = ? AND uid = ?",
+            (self._source, f"{STUDY} {modality}", uid),
         )
 
     def give_up(self, before: datetime) -> None:

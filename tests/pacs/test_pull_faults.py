@@ -168,6 +168,18 @@ def test_a_study_of_which_fewer_are_listed_than_counted_is_asked_for_again(
         assert pull(tmp_path / "in", to(archive.url)).exit_code == 0
 
 
+def test_a_modality_that_is_listed_well_hides_no_other_of_its_study(tmp_path: Path) -> None:
+    one, other = some(1), some(1, first=2, Modality="DX", StudyInstanceUID="2.25.2001")
+    with odd_archive(films=one + other, counts={"2.25.3001": 2}) as archive:
+        settings = to(archive.url, modality=("CR", "DX"))
+        for _ in range(2):
+            summary = pull(tmp_path / "in", settings)
+            assert (summary.exit_code, missing(summary)) == (6, {"COUNT": 1})
+        assert len(uids(tmp_path / "in")) == 2
+        archive.counts = {}
+        assert pull(tmp_path / "in", settings).exit_code == 0
+
+
 def test_a_study_that_cannot_be_listed_holds_no_other_up(tmp_path: Path) -> None:
     with odd_archive(films=some(5)) as archive:
         archive.qido_status = lambda path: 500 if "2.25.2003" in path else 200

@@ -213,6 +213,9 @@ def web_server(respond: Respond, get: Respond | None = None) -> Iterator[str]:
         def do_GET(self) -> None:
             (get or respond)(self)
 
+        def do_DELETE(self) -> None:
+            respond(self)
+
         def log_message(self, *_: object) -> None:
             pass
 

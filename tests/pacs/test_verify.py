@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import re
 import subprocess
 from dataclasses import replace
@@ -15,11 +16,12 @@ from screener.errors import UsageError
 from screener.pacs.doors import DicomWeb, Dimse
 from screener.pacs.site import CsvDoor, Publish, Worklist
 from screener.pacs.trial import PATIENT_ID, trial_key_image, trial_report, trial_row
-from screener.pacs.verify import Check, State, verify_pacs
+from screener.pacs.verify import Check, State, _take_back, verify_pacs
 from screener.settings import Settings
 from tests.conftest import Run
 from tests.pacs.servers import Orthanc, free_port, need, wlmscpfs
 from tests.pacs.test_pull import QUICK, asking, fill, site
+from tests.pacs.test_transport import answering, web_server
 
 BOTH = ("dicomweb", "dimse")
 
@@ -58,6 +60,23 @@ def test_every_network_door_is_tried_and_left_as_it_was(
         assert len(stored) == 4
         told = [each.mend for each in checks if each.step == "take back"]
         assert all(PATIENT_ID in each for each in told)
+
+
+@pytest.mark.parametrize(("status", "state"), [(204, State.WORKS), (405, State.NOT_TRIED)])
+def test_a_test_study_is_deleted_where_the_server_lets_it(status: int, state: State) -> None:
+    asked: list[str] = []
+
+    def respond(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(f"{handler.command} {handler.path}")
+        answering(status)(handler)
+
+    made = trial_report(trial_row(""), "comprehensive-3d")
+    with web_server(respond) as url:
+        settings = Settings(dicomweb=DicomWeb(url=url))
+        (check,) = _take_back(settings, [("dicomweb", made), ("dicomweb", made)])
+    assert asked == [f"DELETE /dicom-web/studies/{made.StudyInstanceUID}"]
+    assert check.state is state
+    assert (PATIENT_ID in check.mend) is (state is State.NOT_TRIED)
 
 
 def test_the_test_objects_are_sound_and_say_what_they_are(tmp_path: Path) -> None:
