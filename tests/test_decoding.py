@@ -726,6 +726,20 @@ def test_a_coc_with_fewer_levels_counts() -> None:
     assert read_jpeg2000_header(frame[:qcd] + coc + frame[qcd:]).levels == 1
 
 
+def test_a_tile_with_fewer_levels_counts() -> None:
+    frame, _ = fixture("jpeg2000_u12")
+    cod, tile = frame.index(b"\xff\x52"), frame.index(b"\xff\x90")
+    length = int.from_bytes(frame[cod + 2 : cod + 4], "big")
+    own = frame[cod : cod + 9] + b"\x01" + frame[cod + 10 : cod + 2 + length]
+    frame = frame[: cod + 9] + b"\x05" + frame[cod + 10 :]
+    assert read_jpeg2000_header(frame).levels == 5
+    # Psot, the length of the tile-part, grows by what its header takes in.
+    part = int.from_bytes(frame[tile + 6 : tile + 10], "big")
+    start = frame[tile : tile + 6] + (part + len(own)).to_bytes(4, "big")
+    frame = frame[:tile] + start + frame[tile + 10 : tile + 12] + own + frame[tile + 12 :]
+    assert read_jpeg2000_header(frame).levels == 1
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(1793, 1801), (3601, 3585), (897, 2000)])
 def test_baseline_is_scaled_in_the_dct(rows: int, columns: int) -> None:
     y, x = np.mgrid[0:rows, 0:columns]
