@@ -107,6 +107,9 @@ def _guarded(peers: frozenset[str]) -> type[ThreadedAssociationServer]:
                     raise
             return client, address
 
+        def handle_error(self, *_: object) -> None:
+            """Say nothing of a connection that broke: its words may hold who and what."""
+
     return Guarded
 
 

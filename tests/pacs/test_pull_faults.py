@@ -425,6 +425,7 @@ def test_a_server_that_is_down_moves_no_mark(tmp_path: Path) -> None:
     assert summary.marked == ()
 
 
+@pytest.mark.long
 def test_a_slow_server_is_given_up(tmp_path: Path) -> None:
     with odd_archive(films=some(30), wait_s=2) as archive:
         began = time.monotonic()
@@ -542,6 +543,7 @@ def killed_again_and_again(tmp_path: Path, count: int, kills: int) -> None:
     assert states == [("STORED", count)]
 
 
+@pytest.mark.long
 def test_killed_while_it_fetches(tmp_path: Path) -> None:
     killed_again_and_again(tmp_path, count=40, kills=1)
 

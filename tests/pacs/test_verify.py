@@ -182,6 +182,7 @@ def test_what_fails_is_told_with_its_mend(
         verify_pacs(Settings(dimse=dimse), with_pull=True)
 
 
+@pytest.mark.long
 def test_the_command_prints_a_table(archive: Orthanc, run_screener: Run, tmp_path: Path) -> None:
     config = site(tmp_path, archive)
     (tmp_path / "csv").mkdir()
