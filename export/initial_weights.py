@@ -14,17 +14,26 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
-from screener.bundle import load_bundle
+from screener.bundle import Bundle, load_bundle
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
     from export.network import Network
 
-BUNDLE = ".onnx"
+SHIPPED = "shipped"
+
+
+def is_bundle(source: str) -> bool:
+    """Whether the weights are those of a bundle: the shipped one, or a file by its ending."""
+    return source == SHIPPED or source.endswith(".onnx")
+
+
+def _open(source: str) -> Bundle:
+    return load_bundle(None if source == SHIPPED else Path(source))
 
 
 def load_initial_weights(network: Network, source: str) -> None:
-    """Load `scratch` (nothing), `imagenet` (torchvision's), or a file's weights.
+    """Load `scratch` (nothing), `imagenet` (torchvision's), `shipped`, or a file's weights.
 
     A three-channel first layer is summed over its channels, which is exact for grey input. A head
     of another size stays as it was initialised. After a bundle's, `measure_batch_norm` is due.
@@ -36,8 +45,8 @@ def load_initial_weights(network: Network, source: str) -> None:
         return
     if source == "imagenet":
         state: dict[str, Any] = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False)
-    elif source.endswith(BUNDLE):
-        state = read_bundle(Path(source))
+    elif is_bundle(source):
+        state = read_bundle(source)
     else:
         state = read_state(Path(source))
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
@@ -71,8 +80,8 @@ def check_origin(source: str, data_sha256: str, seed: int) -> None:
         UsageError: the weights name the same data and another seed.
     """
     known: tuple[str, int] | None = None
-    if source.endswith(BUNDLE):
-        training = load_bundle(Path(source)).card.training_data
+    if is_bundle(source):
+        training = _open(source).card.training_data
         known = training.manifest_sha256, training.seed
     elif source not in ("scratch", "imagenet"):
         facts = _load(Path(source)).get("facts")
@@ -86,7 +95,7 @@ def check_origin(source: str, data_sha256: str, seed: int) -> None:
         )
 
 
-def read_bundle(path: Path) -> dict[str, Tensor]:
+def read_bundle(source: str) -> dict[str, Tensor]:
     """The weights of a float bundle as a ResNet50's state, its batch norms adding the biases only.
 
     Raises:
@@ -94,17 +103,17 @@ def read_bundle(path: Path) -> dict[str, Tensor]:
     """
     from onnx import load_model_from_string, numpy_helper
 
-    bundle = load_bundle(path)
+    bundle = _open(source)
     if bundle.card.precision != "float":
         raise UsageError(
-            f"{str(path)!r} is {bundle.card.precision}", mend="give the float bundle it was made of"
+            f"{source!r} is {bundle.card.precision}", mend="give the float bundle it was made of"
         )
     held = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
         for tensor in load_model_from_string(bundle.content).graph.initializer
     }
     if not {"conv1.weight.half", "head.weight.half", "head.b"} <= set(held):
-        raise UsageError(f"{str(path)!r} holds no ResNet50 weights")
+        raise UsageError(f"{source!r} holds no ResNet50 weights")
     state = {"fc.weight": held["head.weight.half"].flatten(1), "fc.bias": held["head.b"]}
     for name, weight in held.items():
         conv, _, kind = name.rpartition(".weight.half")

@@ -23,7 +23,7 @@ from export.augment import augment
 from export.average import decay_at, follow, in_halves
 from export.checkpoint import BEST, LAST, read_last, save
 from export.devices import Place, has_bf16
-from export.initial_weights import BUNDLE, load_initial_weights, measure_batch_norm
+from export.initial_weights import is_bundle, load_initial_weights, measure_batch_norm
 from export.mixing import make_mixer
 from export.network import Network
 from export.prediction import predict, rank_auc
@@ -62,7 +62,7 @@ class Trainer:
         self.mix = make_mixer(recipe.mixup, recipe.cutmix)
         self.network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         load_initial_weights(self.network, recipe.weights)
-        if recipe.weights.endswith(BUNDLE):
+        if is_bundle(recipe.weights):
             measure_batch_norm(self.network, self._first_films())
         if place.world > 1 and place.device.type == "cuda":
             convert = torch.nn.SyncBatchNorm.convert_sync_batchnorm

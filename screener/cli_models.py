@@ -41,7 +41,7 @@ def train(
     weights: Annotated[
         str,
         typer.Option(
-            metavar="scratch|imagenet|FILE",
+            metavar="scratch|imagenet|shipped|FILE",
             help="Where the network starts from: FILE is a checkpoint or a float bundle.",
         ),
     ] = "scratch",

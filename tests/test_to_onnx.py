@@ -207,6 +207,20 @@ def test_a_bundle_of_the_same_data_divided_otherwise_is_refused(
     check_origin("scratch", data_sha256, seed=2)
 
 
+def test_the_shipped_bundle_starts_a_network() -> None:
+    network = Network(1)
+    load_initial_weights(network, "shipped")
+    bundle = load_bundle()
+    pixels = np.random.default_rng(1).random((1, 224, 224), dtype=np.float32)
+    with torch.inference_mode():
+        given = network.eval()(torch.from_numpy(pixels)[:, None]).numpy()
+    np.testing.assert_allclose(given, Classifier(bundle, "cpu").run(pixels).logit, atol=1e-3)
+    training = bundle.card.training_data
+    check_origin("shipped", training.manifest_sha256, training.seed)
+    with pytest.raises(UsageError, match="'shipped' was trained on this data"):
+        check_origin("shipped", training.manifest_sha256, training.seed + 1)
+
+
 def test_only_a_float_bundle_of_a_resnet50_starts_a_network(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no ResNet50 weights"):
         load_initial_weights(Network(1), str(TINY))
