@@ -1,6 +1,6 @@
 """All the figures of speed in one go, on data that it makes: `make bench`.
 
-    python -m benchmarks.run [--model BUNDLE] [--large 20000] [--tree 100000]
+    python -m benchmarks.run [--model BUNDLE] [--large 10000] [--tree 100000]
     python -m benchmarks.run --large 100000 --tree 1000000      # the full sizes: an hour
     python -m benchmarks.run --trial --out FILE --plot FILE     # does it run at all: a minute
 
@@ -65,14 +65,14 @@ class Sizes:
     the cost of one. `tree`: unchanged files of a rescan.
     """
 
-    films: int = 500
+    films: int = 300
     rows: int = 2500
     columns: int = 2048
     profiled: int = 24
     seed: int = 10
-    practised: int = 96
+    practised: int = 64
     small: int = 1000
-    large: int = 20_000
+    large: int = 10_000
     tree: int = 100_000
 
 

@@ -47,7 +47,7 @@ def test_pngs_are_different_input(tmp_path: Path) -> None:
 
 
 def test_a_reduced_film_is_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = score_difference.Film(films.make_film(3, 600, 500), 12, {})
+    drawn = score_difference.Film(films.make_film(3, 1000, 900), 12, {})
     monkeypatch.setitem(score_difference.MAKERS, "computed", lambda _: drawn)
     pairs = dict(score_difference.read_pairs("computed", "3", whole=True))
     assert set(pairs) == score_difference.REDUCED.keys() | score_difference.WHOLE.keys()
