@@ -191,7 +191,7 @@ class Ledger:
         if record.radiograph is not None:
             for name in ("pixels_sha256", "voi_source", "levels_dropped", "decoder"):
                 values[name] = getattr(record.radiograph, name)
-        self._keep_former(record.path, record.sha256, record.outcome)
+        self._keep_former(record.path, record.sha256, record.outcome, record.examined_at)
         kept = ("path", "first_run", "attempts")
         updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
         self.db.execute(
@@ -217,18 +217,19 @@ class Ledger:
                 (record.study_key, record.examined_at),
             )
 
-    def vacate(self, path: bytes) -> None:
+    def vacate(self, path: bytes, now: str) -> None:
         """Take a path's row away; the scored image that it held is kept as one that is gone."""
-        self._keep_former(path, "", "")
+        self._keep_former(path, "", "", now)
         self.db.execute("DELETE FROM images WHERE path = ?", (path,))
 
-    def _keep_former(self, path: bytes, sha256: str, outcome: str) -> None:
+    def _keep_former(self, path: bytes, sha256: str, outcome: str, now: str) -> None:
         """Keep the scored image that a path is about to lose, as one whose file is gone.
 
         Its key is the path, a zero byte, which no path holds, and its hash. A flag never falls
-        because a file was overwritten or could not be read for a night.
+        because a file was overwritten or could not be read for a night. It is gone from now on,
+        however long ago its row was written.
         """
-        rest = ", ".join(name for name in self._columns if name not in ("path", "gone"))
+        rest = ", ".join(name for name in self._columns if name not in ("path", "gone", "seen_at"))
         lost = (
             " FROM images i LEFT JOIN thumbnails t USING (path) WHERE path = ?"
             " AND points_id IS NOT NULL AND (sha256 != ? OR ? = 'FAILED')"
@@ -236,8 +237,9 @@ class Ledger:
         values = (path, sha256, outcome)
         key = "CAST(path || x'00' || sha256 AS BLOB)"
         self.db.execute(
-            f"INSERT OR REPLACE INTO images (path, gone, {rest}) SELECT {key}, 1, {rest}{lost}",
-            values,
+            f"INSERT OR REPLACE INTO images (path, gone, seen_at, {rest})"
+            f" SELECT {key}, 1, max(seen_at, ?), {rest}{lost}",
+            (now, *values),
         )
         self.db.execute(
             f"INSERT OR REPLACE INTO thumbnails SELECT {key}, jpeg{lost} AND jpeg IS NOT NULL",

@@ -140,7 +140,8 @@ class KnownPaths:
         rows = self._db.execute(f"SELECT rowid FROM images WHERE {condition}", values)
         missed = [row[0] for row in rows if row[0] not in self.seen]
         self._db.executemany(
-            "UPDATE images SET gone = 1, seen_at = ? WHERE rowid = ? AND gone = 0 AND run < ?",
+            "UPDATE images SET gone = 1, seen_at = max(seen_at, ?)"
+            " WHERE rowid = ? AND gone = 0 AND run < ?",
             ((now, number, run) for number in missed),
         )
 

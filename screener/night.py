@@ -253,7 +253,7 @@ class Night:
         named = root.rstrip(b"/") + b"/" + self.purged.name_of(path)
         self.failing.pop(path, None)
         # Found when a known path was read again, there would be two rows of one path.
-        self.ledger.vacate(path)
+        self.ledger.vacate(path, self.now)
         rejection = Rejection(ReasonCode.PURGED)
         self._put(named, Examined(None, "", None, rejection), None, rejection)
 

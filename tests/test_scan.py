@@ -190,6 +190,32 @@ def test_flag_stays_when_its_path_is_overwritten(studies: Path, tmp_path: Path, 
     assert (back["triage"], back["images_gone"], back["change"]) == ("FLAGGED", "0", "SAME")
 
 
+@pytest.mark.parametrize("how", ["overwritten", "gone", "gone while the clock is wrong"])
+def test_score_stays_though_nothing_was_written_of_it_for_long(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unchanged film's row is as old as its score: what is lost is lost from tonight on."""
+    path = save(dataset(draw(1, severity=5), 1), tmp_path / "studies" / "a")
+    save(dataset(draw(2), 2), tmp_path / "studies" / "b")
+    out = tmp_path / "out"
+    run(tmp_path / "studies", out)
+    with closing(sqlite3.connect(out / "state.sqlite")) as db:
+        db.execute("UPDATE images SET seen_at = '2020-01-01T00:00:00Z'")
+        db.commit()
+    if how == "overwritten":
+        path.write_text("nothing")
+    else:
+        path.unlink()
+    with monkeypatch.context() as patch:
+        if how == "gone while the clock is wrong":
+            patch.setattr("screener.night.Night.now", "2030-01-01T00:00:00Z")
+        run(tmp_path / "studies", out)
+    for _ in range(2):
+        run(tmp_path / "studies", out)
+        (row,) = (row for row in rows(out, "triage.csv") if row["images_gone"] == "1")
+        assert (row["images"], row["images_scored"]) == ("1", "1")
+
+
 def test_failed_copy_that_is_renamed_leaves_no_ghost(studies: Path, tmp_path: Path) -> None:
     whole = (studies / "ward a" / "IM0001").read_bytes()
     (studies / "copy.part").write_bytes(whole[:300])
