@@ -43,6 +43,7 @@ def measure_rescan(folder: Path, count: int) -> dict[str, Any]:
     subprocess.run([*command, str(first)], check=True, env=environment(), stdout=subprocess.DEVNULL)
     fill_state(out / "state.sqlite", tree, first)
     run_measured([*command, str(tree)])
+    os.sync()
     ran = run_measured([*command, str(tree)])
     facts = json.loads((out / "run.json").read_text())
     if facts["paths"] != count or facts["outcomes"].get("SCORED", {}).get("", 0) != count:

@@ -142,6 +142,8 @@ def measure_form(form: Form, folder: Path, sizes: Sizes, model: Path | None) -> 
     cores = len(os.sched_getaffinity(0))
     count = max(round(sizes.films * form.share), sizes.practised)
     paths = make(form, folder / "films", count, sizes)
+    # Else the first commits of the ledger wait until gigabytes of films are on the disk.
+    os.sync()
     ran, facts = scan(folder / "films", folder / "out", model)
     scored = facts["outcomes"].get("SCORED", {}).get("", 0)
     novel = facts["outcomes"].get("INELIGIBLE", {}).get("NOVEL", 0)
@@ -190,6 +192,7 @@ def measure_cost(folder: Path, fewer: int, large: int) -> dict[str, Any]:
                 own = f"2.25.{kind + _FIRST + number}".encode()
                 content = content.replace(f"2.25.{kind + _FIRST}".encode(), own)
             (inner / f"{number:07d}").write_bytes(content)
+        os.sync()
         ran, facts = scan(tree, folder / f"out-{count}", TINY)
         if facts["paths"] != count:
             raise SystemExit(f"{count} small films gave {facts['outcomes']}")
