@@ -48,13 +48,16 @@ def main() -> None:
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     children: dict[int, int] = {}
+    requests = _Requests(control)
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                if not _answer(control, entry, children, selector):
+                if not requests.receive():
                     for pid in children:
                         os.kill(pid, signal.SIGKILL)
                     os._exit(0)
+                while (request := requests.pop()) is not None:
+                    _answer(request, requests, entry, children, selector)
             else:
                 selector.unregister(key.fd)
                 os.close(key.fd)
@@ -63,32 +66,57 @@ def main() -> None:
                 _tell(control, {"ended": key.data, "status": os.waitstatus_to_exitcode(status)})
 
 
+class _Requests:
+    """What the scan asks for, a line each.
+
+    A worker may end in the moment in which it is to be killed: the scan then hears of its end
+    before the server has read what to do, and its next request comes in the same read.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.descriptors: list[int] = []
+        self._lines = b""
+
+    def receive(self) -> bool:
+        """Read what is there; False when the scan is gone."""
+        received, descriptors, _, _ = socket.recv_fds(self.control, 65536, 1)
+        self._lines += received
+        self.descriptors += descriptors
+        return bool(received)
+
+    def pop(self) -> dict[str, Any] | None:
+        """The next request, once it is whole."""
+        line, end, rest = self._lines.partition(b"\n")
+        if not end:
+            return None
+        self._lines = rest
+        request: dict[str, Any] = json.loads(line)
+        return request
+
+
 def _answer(
-    control: socket.socket,
+    request: dict[str, Any],
+    requests: _Requests,
     entry: Callable[..., Any],
     children: dict[int, int],
     selector: selectors.BaseSelector,
-) -> bool:
-    line, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
-    if not line:
-        return False
-    # One request at a time is under way, so one read is one line.
-    request = json.loads(line)
+) -> None:
     if "kill" in request:
         if request["kill"] in children:
             os.kill(request["kill"], signal.SIGKILL)
-        return True
+        return
+    channel = requests.descriptors.pop(0)
     pid = os.fork()
     if pid == 0:
         selector.close()
-        control.close()
-        _work(socket.socket(fileno=descriptors[0]), entry, request)
-    os.close(descriptors[0])
+        requests.control.close()
+        _work(socket.socket(fileno=channel), entry, request)
+    os.close(channel)
     watched = os.pidfd_open(pid)
     children[pid] = watched
     selector.register(watched, selectors.EVENT_READ, data=pid)
-    _tell(control, {"started": pid})
-    return True
+    _tell(requests.control, {"started": pid})
 
 
 def _tell(control: socket.socket, message: dict[str, Any]) -> None:

@@ -219,7 +219,8 @@ class WorkerPool:
         ours, theirs = socket.socketpair()
         settings = asdict(self._settings)
         request = {"settings": settings, "parent": self._server.pid}
-        socket.send_fds(self._control, [json.dumps(request).encode()], [theirs.fileno()])
+        line = json.dumps(request).encode() + b"\n"
+        socket.send_fds(self._control, [line], [theirs.fileno()])
         theirs.close()
         worker = _Worker(ours)
         while not worker.pid:
@@ -276,8 +277,7 @@ class WorkerPool:
         """Only its parent may kill it: no other process can have its pid before it is reaped."""
         worker.verdict = verdict
         worker.deadline = float("inf")
-        self._control.sendall(json.dumps({"kill": worker.pid}).encode())
-        # The server reads one request at a time: wait until it has acted on this one.
+        self._control.sendall(json.dumps({"kill": worker.pid}).encode() + b"\n")
         while worker in self._workers:
             self._bury(self._next_line())
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def code(result: Examined) -> tuple[ReasonCode, str]:
 def pool() -> Iterator[WorkerPool]:
     with WorkerPool(2, QUICK, entry=ENTRY) as pool:
         yield pool
+
+
+def test_two_requests_in_one_read_are_two(pool: WorkerPool) -> None:
+    # As where a worker ends in the moment in which it is to be killed.
+    run(pool, "ok:1")
+    (worker,) = pool._workers
+    os.kill(pool._server.pid, signal.SIGSTOP)
+    pool._control.sendall(b'{"kill": 0}\n')
+    with ThreadPoolExecutor(1) as caller:
+        found = caller.submit(run, pool, "sleep:0.2", "ok:2")
+        time.sleep(0.3)
+        os.kill(pool._server.pid, signal.SIGCONT)
+        assert set(found.result()) == {"sleep:0.2", "ok:2"}
+    assert worker in pool._workers
+    assert len(pool._workers) == 2
 
 
 def test_every_fault_costs_one_row(pool: WorkerPool) -> None:
