@@ -103,16 +103,13 @@ def _extent(header: Jpeg2000Header, levels: int) -> tuple[float, float, float, f
     """Where the film's edges lie in the reduced image.
 
     A low-pass sample stands over every 2**levels-th pixel, not over the middle of its cell
-    (T.800 F.3), so the reduced image is shifted by nearly half of its pixel.
+    (T.800 F.3), so the reduced image is shifted by nearly half of its pixel: it may begin outside
+    of the film and end within it.
     """
     step = 2**levels
-    rows, columns = reduced_size(header.rows, header.columns, levels, header.origin)
     starts, ends = [], []
-    for origin, length, reduced in (
-        (header.origin[0], header.rows, rows),
-        (header.origin[1], header.columns, columns),
-    ):
+    for origin, length in zip(header.origin, (header.rows, header.columns), strict=True):
         first = -(-origin // step) - 0.5
-        starts.append(max(0.0, (origin - 0.5) / step - first))
-        ends.append(min(float(reduced), (origin + length - 0.5) / step - first))
+        starts.append((origin - 0.5) / step - first)
+        ends.append((origin + length - 0.5) / step - first)
     return starts[0], starts[1], ends[0], ends[1]

@@ -12,6 +12,7 @@ wrong score of all: any change of what it returns needs a new `PREPROCESSING` ve
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -164,7 +165,8 @@ def resize(plane: NDArray[np.generic], extent: Extent | None = None) -> Plane:
 
     Args:
         plane: (rows, columns), integers or float32.
-        extent: The part that is the film (top, left, bottom, right); None for all of it.
+        extent: The part that is the film (top, left, bottom, right); None for all of it. It may
+            reach past the array, which is continued by its edge.
     """
     rows, columns = plane.shape
     top, left, bottom, right = extent or (0.0, 0.0, float(rows), float(columns))
@@ -186,6 +188,10 @@ def _stretch_rows(
     rose from the row before to the row after, its mean the same, so that the edges of the full size
     need not lie on rows of the reduced one.
     """
+    above, below = max(0, math.ceil(-top)), max(0, math.ceil(bottom - len(plane)))
+    if above or below:
+        plane = np.pad(plane, ((above, below), (0, 0)), mode="edge")
+        top, bottom = top + above, bottom + above
     rows, columns = plane.shape
     if bottom - top < SIZE:
         image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))

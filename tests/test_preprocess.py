@@ -87,6 +87,17 @@ def test_a_reduced_image_is_shrunk_as_the_film_is() -> None:
     assert sloped.mean() < 0.05 * level.mean()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(1792, 1796), (1793, 2048), (3601, 1795)])
+def test_a_film_may_end_past_the_last_sample_of_its_reduced_image(rows: int, columns: int) -> None:
+    y, x = np.mgrid[0:rows, 0:columns]
+    whole = (500 + 1.5 * x + 0.7 * y).astype(np.float32)
+    # Samples of JPEG 2000 stand over every fourth pixel, so the film ends past the last of them.
+    ends = (rows - 0.5) / 4 + 0.5, (columns - 0.5) / 4 + 0.5
+    difference = resize(whole[::4, ::4], (0.375, 0.375, *ends)) - resize(whole)
+    assert np.abs(difference[2:-2, 2:-2]).max() < 0.02
+    assert np.abs(difference).max() < 1.5
+
+
 def test_a_slope_leaves_the_mean_of_each_row() -> None:
     plane = film(672, 672).astype(np.float32)
     # Three rows to one, no row cut: there is nothing for a slope to do.
