@@ -11,16 +11,16 @@ wrong score of all: any change of what it returns needs a new `PREPROCESSING` ve
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode
+from screener.row_sums import sum_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,9 +133,12 @@ def preprocess(
         source = "PERCENTILES" if fell_back else "NONE"
         return _finish(shrunk, weight, display.invert, source, fell_back=fell_back)
     windowed_small = apply_window(shrunk, display.voi)
-    if _spread(windowed_small, weight) > ROUNDING:
+    ends = _percentiles(windowed_small, weight)
+    if float(ends[1] - ends[0]) > ROUNDING:
         source = f"WINDOW_{display.voi.function}"
-        return _finish(windowed_small, weight, display.invert, source, fell_back=False)
+        # The same values need not be sorted twice.
+        known = None if display.invert else ends
+        return _finish(windowed_small, weight, display.invert, source, fell_back=False, known=known)
     return _finish(shrunk, weight, display.invert, "PERCENTILES", fell_back=True)
 
 
@@ -201,10 +204,7 @@ def _stretch_rows(
     edges = np.linspace(top, bottom, SIZE + 1)
     whole = np.floor(edges).astype(np.int64)
     part = (edges - whole).astype(np.float32)[:, None]
-    sums = np.empty((SIZE, columns), np.float32)
-    for target, (first, end) in enumerate(itertools.pairwise(whole)):
-        # A sum over rows runs along memory: 15 times as fast as `reduceat` does it.
-        np.add.reduce(plane[first:end], axis=0, dtype=np.float32, out=sums[target])
+    sums = sum_rows(plane, whole)
     # Each edge row belongs to the target rows on both sides by the part that lies in each.
     at = np.minimum(whole, rows - 1)
     cut = plane[at].astype(np.float32) * part
@@ -212,8 +212,12 @@ def _stretch_rows(
         before, after = plane[np.maximum(at - 1, 0)], plane[np.minimum(at + 1, rows - 1)]
         slope = (after.astype(np.float32) - before.astype(np.float32)) / 2
         cut += slope * (part * part - part) / 2
-    means: Plane = (sums - cut[:-1] + cut[1:]) / np.float32((bottom - top) / SIZE)
-    return means
+    sums -= cut[:-1]
+    sums += cut[1:]
+    # Rows a little longer than a power of two are turned seven times as fast: no two of a column
+    # share a place in the processor's cache.
+    means: Plane = np.empty((SIZE, columns + 16), np.float32)[:, :columns]
+    return np.divide(sums, np.float32((bottom - top) / SIZE), out=means)
 
 
 def apply_lut(values: NDArray[np.generic], lut: Lut) -> NDArray[np.uint16]:
@@ -237,9 +241,11 @@ def apply_window(values: Plane, window: Window) -> Plane:
     return shown.astype(np.float32)
 
 
-def _spread(plane: Plane, weight: NDArray[np.bool_] | None) -> float:
+def _percentiles(
+    plane: Plane, weight: NDArray[np.bool_] | None
+) -> tuple[np.floating[Any], np.floating[Any]]:
     low, high = np.percentile(plane if weight is None else plane[weight], PERCENTILES)
-    return float(high - low)
+    return low, high
 
 
 def _finish(
@@ -249,13 +255,15 @@ def _finish(
     voi_source: str,
     *,
     fell_back: bool,
+    known: tuple[np.floating[Any], np.floating[Any]] | None = None,
 ) -> Presented:
+    """`known`: the percentiles, where they were taken already."""
     inside = plane if weight is None else plane[weight]
     if inside.size < SIZE or not np.isfinite(inside).all():
         raise FileRejected(ReasonCode.INVALID_PIXELS, "too few valid pixels")
     if invert:
         plane, inside = -plane, -inside
-    low, high = (float(value) for value in np.percentile(inside, PERCENTILES))
+    low, high = (float(value) for value in known or _percentiles(inside, None))
     # Averages of equal values differ by rounding; stretched to [0, 1] that would be a picture.
     if not high - low > ROUNDING * max(abs(low), abs(high)):
         raise FileRejected(ReasonCode.INVALID_PIXELS, "constant pixels")

@@ -22,6 +22,7 @@ from screener.errors import FileRejected
 from screener.frame_decoders import decode_jpeg, decode_jpeg_any, levels_to_drop
 from screener.outcomes import ReasonCode, Warn
 from screener.png import apply_colours, read_png
+from screener.png_data import inflate
 from screener.preprocess import Display
 from screener.stored_values import ybr_to_rgb
 
@@ -170,7 +171,7 @@ def _decode_png(content: memoryview, limits: Limits) -> _Decoded:
     _check_size(png.rows, png.columns, limits)
     if png.frames > 1:
         raise FileRejected(ReasonCode.MULTI_FRAME)
-    samples = np.asarray(imagecodecs.png_decode(png.essential))
+    samples = np.asarray(imagecodecs.png_decode(inflate(png.essential)))
     if samples.shape[:2] != (png.rows, png.columns):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")
     samples = apply_colours(samples, png)

@@ -89,6 +89,11 @@ class WorkerPool:
         # A library that starts threads when it is imported could not be forked.
         single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         environment = os.environ | dict.fromkeys(single, "1")
+        # glibc: give what a film took to the next one instead of to the kernel, which has to clear
+        # it anew: 2,700 page faults and 4 ms a film of 5 megapixels in JPEG 2000. What a larger one
+        # took beyond these goes back.
+        environment |= {"MALLOC_MMAP_THRESHOLD_": f"{32 << 20}"}
+        environment |= {"MALLOC_TRIM_THRESHOLD_": f"{128 << 20}"}
         environment["PYTHONPATH"] = os.pathsep.join(part for part in sys.path if part)
         # What a decoder prints could hold what it read; it goes nowhere.
         self._server = subprocess.Popen(
