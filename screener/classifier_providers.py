@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
-BATCH = {CPU: 16, PROVIDERS["cuda"]: 64, PROVIDERS["tensorrt"]: 64}
-"""Images of one call: on two cores 8 to 32 cost the same, a GPU wants more."""
+BATCH = {CPU: 8, PROVIDERS["cuda"]: 64, PROVIDERS["tensorrt"]: 64}
+"""Images of one call: on a core 4 to 32 cost the same, a GPU wants more."""
 
 
 def choose_providers(device: Device) -> tuple[list[str], list[str]]:

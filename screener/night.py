@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from screener import __version__
 from screener.discovery import Found, display_path, walk
@@ -24,7 +22,6 @@ from screener.domain import (
     OperatingPoint,
     Radiograph,
     Rejection,
-    Score,
     Unchanged,
 )
 from screener.errors import NothingToScreenError
@@ -39,14 +36,13 @@ from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import PREPROCESSING
 from screener.publication import last_number
 from screener.rescan import Need, Run, need_of
+from screener.scoring import Batches, Pending, Scored, Scorer
 from screener.settings import Settings
 from screener.summary import Progress, Stop
 from screener.tombstones import Tombstones, key_of_tombstones
 from screener.workers import Task, WorkerPool
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from screener.bundle import Bundle
     from screener.precision import Choice
 
@@ -54,34 +50,6 @@ CHUNK = 400
 COMMIT_EVERY_S = 5.0
 REHASH_SHARE = 30
 PREPROCESSING_VERSION = int(PREPROCESSING["version"])
-
-
-class Scorer(Protocol):
-    """What a night needs of a classifier; `screener.classifier` has the one that computes."""
-
-    @property
-    def provider(self) -> str:
-        """What really computes."""
-
-    @property
-    def notice(self) -> str:
-        """What the user should know of it; empty for nothing."""
-
-    @property
-    def batch(self) -> int:
-        """How many films are scored at once."""
-
-    def score(self, pixels: NDArray[np.float32]) -> list[Score]:
-        """Score films: float32 (n, 224, 224) in [0, 1]."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A radiograph that waits for a full batch."""
-
-    task: Task
-    examined: Examined
-    radiograph: Radiograph
 
 
 @dataclass(slots=True)
@@ -112,7 +80,8 @@ class Night:
     examined: int = 0
     walked: bool = False
     committed: float = field(default_factory=time.monotonic)
-    pending: list[_Pending] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    batches: Batches = field(init=False)
     failing: dict[bytes, FileStamp] = field(default_factory=dict)
     paths: KnownPaths = field(init=False)
 
@@ -152,15 +121,16 @@ class Night:
         self.base_run = self.number - 1 if base_run is None else base_run
         self.judge = judge_of(self.examine_settings)
         ledger.commit()
-        for task, result in pool.run(self._tasks(out)):
-            self._receive(task, result)
-        self._flush()
-        self._tick()
-        self._require_enough()
-        self.paths.mark_gone(self.number, self.now, self.roots)
-        for task, result in pool.run(self._recheck()):
-            self._receive(task, result)
-        self._flush()
+        with Batches(self.classifier, self._is_scored) as self.batches:
+            for task, result in pool.run(self._tasks(out)):
+                self._receive(task, result)
+            self._score_the_rest()
+            self._tick()
+            self._require_enough()
+            self.paths.mark_gone(self.number, self.now, self.roots)
+            for task, result in pool.run(self._recheck()):
+                self._receive(task, result)
+            self._score_the_rest()
         since = self.before(self.settings.rescreen.days)
         for path, pixels_sha256 in self.paths.outdated(self.points_id, since):
             self._rejudge(path, pixels_sha256)
@@ -221,7 +191,7 @@ class Night:
 
     def _rejudge(self, path: bytes, pixels_sha256: str) -> bool:
         """Take a path's verdict from a score that is already there; False where it is not."""
-        novelty = self.ledger.novelty(pixels_sha256, self.bundle.sha256, PREPROCESSING_VERSION)
+        novelty = self._novelty(pixels_sha256)
         if novelty is None:
             return False
         outcome, code = _by_novelty(novelty)
@@ -240,9 +210,9 @@ class Night:
         elif self.purged.hold(result.instance):
             self._put_purged(task.path)
         elif isinstance(result.result, Radiograph):
-            self.pending.append(_Pending(task, result, result.result))
+            self.pending.append(Pending(task, result, result.result))
             if len(self.pending) >= self.classifier.batch:
-                self._flush()
+                self._begin_batch(len(self.pending))
         else:
             self._put(task.path, result, None, self._settled(result, result.result))
         self._tick()
@@ -265,35 +235,45 @@ class Night:
         young = -self.settings.settle < age_s < self.settings.settle
         return replace(rejection, code=ReasonCode.UNSTABLE) if young else rejection
 
-    def _flush(self) -> None:
-        """Score what waits, each model input once, and write its rows."""
-        wanted: dict[str, Radiograph] = {}
-        novelty: dict[str, float] = {}
-        for item in self.pending:
-            key = item.radiograph.pixels_sha256
-            kept = self.ledger.novelty(key, self.bundle.sha256, PREPROCESSING_VERSION)
-            if kept is None:
-                wanted[key] = item.radiograph
-            else:
-                novelty[key] = kept
-        if wanted:
-            pixels = np.stack([radiograph.pixels for radiograph in wanted.values()])
-            for key, score in zip(wanted, self.classifier.score(pixels), strict=True):
-                self.ledger.put_score(
-                    key,
-                    self.bundle.sha256,
-                    PREPROCESSING_VERSION,
-                    score,
-                    self.classifier.provider,
-                    __version__,
-                    self.now,
-                )
-                novelty[key] = score.novelty
-        for item in self.pending:
-            outcome, code = _by_novelty(novelty[item.radiograph.pixels_sha256])
+    def _is_scored(self, key: str) -> bool:
+        return self._novelty(key) is not None
+
+    def _novelty(self, key: str) -> float | None:
+        return self.ledger.novelty(key, self.bundle.sha256, PREPROCESSING_VERSION)
+
+    def _begin_batch(self, size: int) -> None:
+        """Begin to score the first films that wait; write the rows of the batches before."""
+        self.batches.begin(self.pending[:size])
+        del self.pending[:size]
+        while self.batches.is_full:
+            self._keep(self.batches.take())
+
+    def _score_the_rest(self) -> None:
+        """Score what waits, in as many parts as are computed at once, and write all rows."""
+        share = -(-len(self.pending) // self.classifier.at_once)
+        while self.pending:
+            self._begin_batch(share)
+        while not self.batches.is_empty:
+            self._keep(self.batches.take())
+
+    def _keep(self, scored: Scored) -> None:
+        for key, score in scored.scores.items():
+            self.ledger.put_score(
+                key,
+                self.bundle.sha256,
+                PREPROCESSING_VERSION,
+                score,
+                self.classifier.provider,
+                __version__,
+                self.now,
+            )
+        for film in scored.films:
+            novelty = self._novelty(film.radiograph.pixels_sha256)
+            if novelty is None:
+                raise ValueError("a film of a batch without a score")
+            outcome, code = _by_novelty(novelty)
             rejection = Rejection(ReasonCode(code)) if code else None
-            self._put(item.task.path, item.examined, item.radiograph, rejection, outcome)
-        self.pending.clear()
+            self._put(film.task.path, film.examined, film.radiograph, rejection, outcome)
 
     def _put(
         self,

@@ -65,6 +65,7 @@ class _Scorer:
     provider: str
     notice: str = ""
     batch: int = 1
+    at_once: int = 1
 
     def score(self, pixels: Any) -> list[Any]:
         raise RunError(f"{len(pixels)} films came to be scored while a patient was forgotten")

@@ -123,6 +123,7 @@ def scan(
                 bundle,
                 device=settings.device,
                 require_gpu=settings.require_gpu,
+                threads=1,
                 cache=state.parent / "tensorrt",
             )
             night = Night(
