@@ -38,7 +38,8 @@ from screener.classifier import Classifier
 from screener.dicom import read_instance
 from screener.dicom_pixels import read_stored
 from screener.domain import Examined, Limits, Radiograph
-from screener.examine import ExamineSettings, examine
+from screener.examine import examine
+from screener.examine_settings import ExamineSettings
 from tests.films import dataset
 
 LOSSY_JPEG_2000 = "1.2.840.10008.1.2.4.91"

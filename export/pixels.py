@@ -64,7 +64,7 @@ def read_examined(
     Yields:
         The index of the image and what the worker found, in no particular order.
     """
-    from screener.examine import ExamineSettings
+    from screener.examine_settings import ExamineSettings
     from screener.workers import Task, WorkerPool
 
     workers = max(1, min(os.cpu_count() or 1, len(images) // 8))

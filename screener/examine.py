@@ -32,6 +32,7 @@ from screener.domain import (
 )
 from screener.eligibility import judge_header
 from screener.errors import FileRejected
+from screener.examine_settings import ExamineSettings
 from screener.outcomes import Outcome, ReasonCode, Warn
 from screener.preprocess import preprocess
 from screener.raster import read_raster
@@ -47,23 +48,6 @@ THUMBNAIL_BYTES = 4096
 HEAD_BYTES = 1 << 20
 """Of a larger file so much is looked at before the rest is read: an archive may hold anything."""
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-
-
-@dataclass(frozen=True, slots=True)
-class ExamineSettings:
-    """What one run asks of every file.
-
-    Attributes:
-        limits: What one file may cost.
-        exact: Decode every pixel although the model needs less.
-        age_range: Of the model, in years, both ends included; None for no rule.
-        secondary_capture: Screen Secondary Capture images too.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    exact: bool = False
-    age_range: tuple[float, float] | None = None
-    secondary_capture: bool = False
 
 
 @dataclass(slots=True)

@@ -143,7 +143,7 @@ def _die_with_parent(parent: int) -> None:
 def _work(channel: socket.socket, entry: Callable[..., Any], request: dict[str, Any]) -> None:
     """The life of a worker: one task after another, each within its limits. Never returns."""
     _die_with_parent(request["parent"])
-    from screener.examine import ExamineSettings
+    from screener.examine_settings import ExamineSettings
 
     values = request["settings"]
     limits = Limits(**values.pop("limits"))

@@ -89,9 +89,9 @@ def mask(row: Mapping[str, object], mode: Identifiers | str, key: bytes = b"") -
     Raises:
         ValueError: Pseudonyms are asked for and the key is none.
     """
-    mode = Identifiers(mode)
-    if mode is Identifiers.FULL:
+    if mode == Identifiers.FULL:
         return dict(row)
+    mode = Identifiers(mode)
     if mode is Identifiers.PSEUDONYM and len(key) < KEY_BYTES:
         raise ValueError(f"a key of {KEY_BYTES} bytes is needed")
     masked = {**row, **dict.fromkeys(_EMPTIED & row.keys(), "")}

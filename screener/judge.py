@@ -17,7 +17,7 @@ from pathlib import Path
 from screener import __version__
 from screener.decoding import DECODERS, JPEG_LIBRARY, with_version
 from screener.domain import FileKind, Instance
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG
 from screener.outcomes import Outcome
 

@@ -87,10 +87,12 @@ class KnownPaths:
     def confirm(self, run: int, seen_at: str, path: bytes, stamp: FileStamp) -> None:
         """Note that a path's content was hashed again and is the same."""
         self._db.execute(
-            "UPDATE images SET run = ?, seen_at = ?, gone = 0, checked_run = ?, size = ?,"
-            " mtime_ns = ?, ctime_ns = ?, inode = ? WHERE path = ?",
+            "UPDATE images SET run = ?, seen_at = ?, checked_run = ?, size = ?, mtime_ns = ?,"
+            " ctime_ns = ?, inode = ? WHERE path = ?",
             (run, seen_at, run, stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode, path),
         )
+        # Apart: to set it makes the verdict of the study stale, though it be the same as before.
+        self._db.execute("UPDATE images SET gone = 0 WHERE path = ? AND gone != 0", (path,))
 
     def outdated(self, points_id: int, since: str) -> list[tuple[bytes, str]]:
         """Scored images of recent studies that are still judged by other points."""

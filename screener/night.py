@@ -25,7 +25,7 @@ from screener.domain import (
     Unchanged,
 )
 from screener.errors import NothingToScreenError
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.file_systems import FileSystems
 from screener.judge import Judge, judge_of
 from screener.keys import is_below, patient_key, study_key

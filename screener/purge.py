@@ -25,7 +25,7 @@ from typing import Any
 
 from screener.durable import disk_errors, private_files
 from screener.errors import RunError, UsageError
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of, shred
 from screener.identifiers import pseudonym, read_key
 from screener.ledger import Ledger, under

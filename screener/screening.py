@@ -25,7 +25,7 @@ from screener.errors import (
     ScreenerError,
     UsageError,
 )
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.ledger import Ledger
 from screener.ledger_schema import kept_setting
 from screener.lock import run_lock

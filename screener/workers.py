@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from screener.examine import ExamineSettings
+    from screener.examine_settings import ExamineSettings
 
 ENTRY = "screener.examine:examine"
 TASKS_OF_A_LIFE = 2000

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from screener.domain import Examined, Limits, Radiograph, Rejection, Unchanged
-from screener.examine import THUMBNAIL_BYTES, ExamineSettings, examine, make_thumbnail
+from screener.examine import THUMBNAIL_BYTES, examine, make_thumbnail
+from screener.examine_settings import ExamineSettings
 from screener.outcomes import Outcome, ReasonCode
 from screener.preprocess import Display, preprocess
 from tests.films import dataset, draw, save, save_png

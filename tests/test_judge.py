@@ -9,7 +9,7 @@ import pytest
 from screener import judge as module
 from screener.decoding import with_version
 from screener.domain import FileKind, Instance
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.judge import judge_of
 from screener.outcomes import Outcome
 from screener.screening import scan

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from screener.ledger_paths import Seen
+from screener.ledger import Ledger
+from screener.ledger_paths import KnownPaths, Seen
 from screener.ledger_schema import LEDGER_VERSION, open_state
 from screener.screening import scan
 from screener.settings import Settings
@@ -92,6 +93,24 @@ def test_unchanged_paths_cost_no_write(tmp_path: Path) -> None:
     checked = [item[1] for item in ask(out, "PRAGMA table_info(images)")].index("checked_run")
     assert [row[:checked] for row in kept] == [row[:checked] for row in before]
     assert {row[checked] for row in kept} == {1000}
+
+
+def test_content_that_is_read_again_and_is_the_same_makes_no_verdict_anew(tmp_path: Path) -> None:
+    folder, out = night(tmp_path / "studies"), tmp_path / "out"
+    run([folder], out)
+    with Ledger(out / "state.sqlite") as ledger:
+        known = KnownPaths(ledger)
+        path = os.fsencode(folder / "ward a" / "IM0001")
+        stamp = known.known([path])[path].stamp
+        assert stamp is not None
+        known.confirm(9, "2026-01-02T03:04:05Z", path, stamp)
+        assert not ledger.db.execute("SELECT * FROM stale").fetchall()
+        ledger.db.execute("UPDATE images SET gone = 1 WHERE path = ?", (path,))
+        ledger.db.execute("DELETE FROM stale")
+        # It was gone and is there again: this its study tells.
+        known.confirm(9, "2026-01-02T03:04:05Z", path, stamp)
+        assert len(ledger.db.execute("SELECT * FROM stale").fetchall()) == 1
+        assert not known.known([path])[path].gone
 
 
 def test_a_file_that_went_away_long_ago_is_kept_from_the_day_it_was_missed(tmp_path: Path) -> None:

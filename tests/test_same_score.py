@@ -23,7 +23,8 @@ from screener.classifier import Classifier
 from screener.dicom import read_instance
 from screener.dicom_pixels import read_stored
 from screener.domain import Examined, Limits, Radiograph, Score
-from screener.examine import ExamineSettings, examine
+from screener.examine import examine
+from screener.examine_settings import ExamineSettings
 
 SAMPLES = Path(__file__).parent.parent / "sample_data" / "studies"
 FILMS = {"chest CR": "CR1/20240311/IM000001", "computed": "portable ward 3/bed 12"}

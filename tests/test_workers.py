@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from screener.domain import Examined, Limits, Rejection
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.outcomes import ReasonCode
 from screener.workers import Task, WorkerPool
 
@@ -175,7 +175,7 @@ def test_no_process_outlives_a_killed_scan(tmp_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         import sys
-        from screener.examine import ExamineSettings
+        from screener.examine_settings import ExamineSettings
         from screener.workers import Task, WorkerPool
         with WorkerPool(2, ExamineSettings(), entry={ENTRY!r}) as pool:
             for task, result in pool.run([Task(0, b"ok"), Task(1, b"sleep:60")]):

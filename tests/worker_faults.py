@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from screener.domain import Examined, FileKind, FileStamp, Instance, Rejection, Unchanged
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.outcomes import ReasonCode
 
 STAMP = FileStamp(1, 2, 3, 4)

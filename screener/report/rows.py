@@ -41,8 +41,8 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
     if row["uid_conflict"]:
         known = {name for name in warnings.split(";") if name}
         warnings = ";".join(sorted(known | {Warn.UID_CONFLICT.value}))
-    scores = json.loads(row["scores"]) if scored else []
-    logits = json.loads(row["logits"]) if scored else []
+    scores = _numbers(row["scores"]) if scored else []
+    logits = _numbers(row["logits"]) if scored else []
     best = max(range(len(scores)), key=scores.__getitem__) if scores else 0
     peak = _cam_peak(row, best) if scored else (None, None)
     values: dict[str, Any] = {
@@ -87,6 +87,11 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
         for index, finding in enumerate(findings):
             values[f"score_{finding}"] = scores[index] if scores else None
     return values
+
+
+def _numbers(text: str) -> list[float]:
+    """A JSON list of numbers; one of a single number, which most models give, without a parser."""
+    return json.loads(text) if "," in text or len(text) < 3 else [float(text[1:-1])]
 
 
 def _cam_peak(row: Row, finding: int) -> tuple[int, int]:

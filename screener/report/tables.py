@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from screener.outcomes import Warn
 from screener.report.columns import DATE_COLUMNS, TIME_COLUMNS, TIMESTAMP_COLUMNS
@@ -37,6 +37,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "�
 # What a spreadsheet shows as another value: leading zeros and the 16th digit are lost, 1E5 becomes
 # a number, 3-4 a date.
 _MANGLED = re.compile(r"0\d+(\.\d*)?|\d{12,}(\.\d*)?|\d+[eE]\d+|\d{1,4}[-/]\d{1,4}([-/]\d{1,4})?")
+# What `csv` writes as the contract has it: text, digits, and nothing for nothing.
+_WRITTEN_SO = frozenset({str, int, type(None)})
 _WORDS = {None: "", True: "true", False: "false"}
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
@@ -146,6 +148,7 @@ def write_table(
     """
     chosen = layout.choose(columns)
     cells = [(name, _cell_of(name, layout)) for name in chosen]
+    plain = layout.quote == "minimal" and not any(cell for _, cell in cells)
     encoded = io.TextIOWrapper(stream, layout.encoding, layout.unencodable, newline="")
     write = _line_writer(encoded, layout)
     try:
@@ -159,7 +162,12 @@ def write_table(
                 missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
                 raise ValueError(f"a row lacks {missing} and has the unknown {unknown}")
             clean = _without_control_characters(row)
-            # Most cells are text that no layout touches: a call for each would cost the most.
+            if plain:
+                # Most cells the writer itself writes so: a call for each costs the most.
+                values = [clean[name] for name in chosen]
+                write([v if type(v) in _WRITTEN_SO else _written(v, None) for v in values])
+                count += 1
+                continue
             write(
                 [
                     value
@@ -175,7 +183,7 @@ def write_table(
     return count
 
 
-def _line_writer(encoded: TextIO, layout: TableLayout) -> Callable[[Sequence[str]], object]:
+def _line_writer(encoded: TextIO, layout: TableLayout) -> Callable[[Sequence[Any]], object]:
     line_end = "\r\n" if layout.line_end == "crlf" else "\n"
     if layout.quote != "none":
         quoting: Literal[0, 1] = csv.QUOTE_ALL if layout.quote == "all" else csv.QUOTE_MINIMAL

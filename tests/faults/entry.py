@@ -8,7 +8,7 @@ from unittest import mock
 
 from screener import examine as module
 from screener.domain import Examined, Unchanged
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from tests.worker_faults import ACTIONS
 
 

@@ -22,7 +22,8 @@ from itertools import count
 from pathlib import Path
 
 from screener.domain import Examined, Limits, Radiograph, Rejection, Unchanged
-from screener.examine import ExamineSettings, examine
+from screener.examine import examine
+from screener.examine_settings import ExamineSettings
 from screener.outcomes import REASONS, Outcome
 from screener.workers import Task, WorkerPool
 from tests.faults.mutation import mutant

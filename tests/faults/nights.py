@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from screener.examine import ExamineSettings
+from screener.examine_settings import ExamineSettings
 from screener.publication import verify_published
 from screener.screening import scan
 from screener.settings import Settings
