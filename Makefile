@@ -131,7 +131,7 @@ model: $(TEST)/.installed
 	cd '$(RUN)/evaluation' && install -m 644 metrics.json report.html roc.png reliability.png audit.png '$(abspath $(RECORD))'
 	install -m 644 '$(RUN)/evaluation-int8/metrics.json' $(RECORD)/metrics-int8.json
 
-# Five minutes and 5 GB of disk. Writes benchmarks/results.json and docs/speed.svg.
+# Five minutes and 10 GB of disk. Writes benchmarks/results.json and docs/speed.svg.
 bench: $(TEST)/.installed
 	$(TEST)/bin/python -m benchmarks.run $(if $(MODEL),--model '$(MODEL)')
 

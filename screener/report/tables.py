@@ -198,6 +198,9 @@ def _line_writer(encoded: TextIO, layout: TableLayout) -> Callable[[Sequence[Any
 
 
 def _written(value: object, cell: Cell | None) -> str:
+    if type(value) is float and math.isfinite(value):
+        text = f"{value:.4f}"
+        return "0.0000" if text == "-0.0000" else text
     if value is None or isinstance(value, bool):
         value = _WORDS[value]
     if isinstance(value, str):
@@ -206,8 +209,7 @@ def _written(value: object, cell: Cell | None) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        text = f"{value:.4f}"
-        return "0.0000" if text == "-0.0000" else text
+        return _written(float(value), cell)
     raise ValueError(f"a cell holds text, a truth value or a finite number: {type(value).__name__}")
 
 
