@@ -126,8 +126,8 @@ def init(
             raise UsageError(f"{str(path)!r} is there already", "nothing was written")
     for path, content in files.items():
         try:
-            if path.parent.name.endswith(".d"):
-                path.parent.mkdir(exist_ok=True)
+            if path != file:
+                path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{str(path)!r} cannot be written", error.strerror or "") from None

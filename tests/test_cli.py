@@ -198,7 +198,7 @@ def test_init_writes_a_site_file_that_is_read_and_overwrites_nothing(
     call: Call, tmp_path: Path
 ) -> None:
     config = tmp_path / "site.toml"
-    code, out, _ = call("init", config, "--systemd", tmp_path, "--publish")
+    code, out, _ = call("init", config, "--systemd", tmp_path / "systemd" / "units", "--publish")
     assert code == 0
     assert "systemctl" in out
     text = config.read_text(encoding="utf-8")

@@ -115,6 +115,8 @@ MENDS = {
     "OTHER_OBJECT": "another object came than was asked for: ask the archive's administrator",
     "OTHER_STUDY": "the object says another study than the archive's list: ask its administrator",
     "PAGES_REPEAT": "the server gives the same page again and again: pull by c-get or c-move",
+    "SUB_OPERATIONS": "the archive could not send the object: look into its own log; it may not"
+    " know the object's transfer syntax, or not get through to [receiver]",
     "TIME_IGNORED": "the server takes no offset and does not match Study Time: pull by c-get or"
     " c-move",
     "TOO_LARGE": "the object is longer than [limits] file_bytes",
@@ -127,6 +129,7 @@ _STATUS = {
     "0xA700": "the server is out of space; it is sent again",
     "0xA701": "the server is out of space; it is sent again",
     "0xA702": "the server is out of space; it is sent again",
+    "HTTP 400": "the server does not understand the request: check url; else look into its own log",
 }
 DUPLICATE = 0x0111
 """Duplicate SOP Instance: it is there already. Our UIDs are made from the content (PS3.7 C.5.6)."""
@@ -154,6 +157,10 @@ def of_retrieve(status: int) -> Answer:
     if status == 0xFE00:
         # Nobody cancelled: the server has a limit.
         return Answer(Reply.REFUSED, "CUT_SHORT")
+    if status == 0xA702:
+        # Out of resources to a store, and to a retrieval whatever kept its sub-operations from
+        # being done (PS3.4 C.4.2.1.5, C.4.3.1.4).
+        return Answer(Reply.LATER, "SUB_OPERATIONS")
     answer = of_status(status)
     if answer.reply is Reply.DONE:
         return Answer(Reply.REFUSED, f"0x{status:04X}")

@@ -79,11 +79,13 @@ def read_secret(path: Path, what: str) -> str:
             content = stream.read(_LONGEST)
         secret = content.decode("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise UsageError(f"the {what} {str(path)!r} cannot be read", error.strerror or "") from None
+        raise UsageError(
+            f"the file {str(path)!r} of the {what} cannot be read", error.strerror or ""
+        ) from None
     except UnicodeDecodeError:
         secret = ""
     if not secret.strip() or not secret.isprintable():
-        raise UsageError(f"the {what} {str(path)!r} is not one line of text")
+        raise UsageError(f"the file {str(path)!r} of the {what} is not one line of text")
     return secret
 
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 
 from screener.errors import UsageError
-from screener.pacs.answer import DONE, MENDS, Answer, Reply, of_http, of_status
+from screener.pacs.answer import DONE, MENDS, Answer, Reply, of_http, of_retrieve, of_status
 from screener.pacs.dicomweb import WebStore, open_client
 from screener.pacs.dimse import DimseStore, associate, contexts_for
 from screener.pacs.doors import DicomWeb, Dimse, Retry
@@ -404,6 +404,13 @@ def test_every_status_has_a_meaning(status: int, reply: Reply) -> None:
     answer = of_status(status)
     assert answer.reply is reply
     assert bool(answer.mend) == (reply is not Reply.DONE)
+
+
+def test_a_retrieval_that_could_not_be_done_is_no_full_disk() -> None:
+    assert "space" in of_status(0xA702).mend
+    answer = of_retrieve(0xA702)
+    assert answer.may_pass
+    assert answer.mend == MENDS["SUB_OPERATIONS"]
 
 
 def test_every_code_has_a_mend_in_words() -> None:
