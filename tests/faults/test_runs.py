@@ -140,8 +140,12 @@ def test_a_run_that_is_done_keeps_its_code(scene: Scene, tmp_path: Path) -> None
 @pytest.mark.long
 def test_two_hundred_random_kills(scene: Scene, tmp_path: Path, duration_s: float) -> None:
     rng = random.Random(time.time_ns())
-    for _ in range(200):
-        check_signal(scene, tmp_path / "out", signal.SIGKILL, duration_s, rng)
+    codes = [
+        check_signal(scene, tmp_path / "out", signal.SIGKILL, duration_s, rng) for _ in range(200)
+    ]
+    print(f"200 kills: {codes.count(-signal.SIGKILL)} hit the run, the others came after its end")
+    assert set(codes) <= {0, -signal.SIGKILL}
+    assert codes.count(-signal.SIGKILL) > 60
 
 
 @pytest.mark.long
