@@ -103,7 +103,7 @@ def read_jpeg_header(codestream: bytes) -> JpegHeader:
     jfif, adobe_transform, exif = False, None, b""
     position = 2
     while True:
-        marker, segment, position = _jpeg_segment(codestream, position)
+        marker, segment, position = jpeg_segment(codestream, position)
         if marker == 0xE0 and segment.startswith(b"JFIF\x00"):
             jfif = True
         elif marker == 0xE1 and segment.startswith(_EXIF):
@@ -133,14 +133,14 @@ def without_application_data(codestream: bytes) -> bytes:
     marker = 0
     while marker != 0xDA:
         before = position
-        marker, _, position = _jpeg_segment(codestream, position)
+        marker, _, position = jpeg_segment(codestream, position)
         if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE):
             kept.append(codestream[start:before])
             start = position
     return b"".join([*kept, codestream[start:]])
 
 
-def _jpeg_segment(codestream: bytes, position: int) -> tuple[int, bytes, int]:
+def jpeg_segment(codestream: bytes, position: int) -> tuple[int, bytes, int]:
     """Marker, payload and end of the segment at `position`."""
     end = len(codestream)
     if position < end and codestream[position] != 0xFF:

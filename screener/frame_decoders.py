@@ -23,6 +23,7 @@ from screener.codestream import (
 )
 from screener.domain import PixelDescription
 from screener.errors import FileRejected
+from screener.jpeg_scans import check_scans
 from screener.outcomes import ReasonCode
 from screener.preprocess import SIZE
 from screener.stored_values import unpack_422
@@ -216,6 +217,7 @@ def _jpeg_header(
     if header.process not in processes:
         raise FileRejected(ReasonCode.MALFORMED, "a JPEG process of another transfer syntax")
     require_equal(header, description)
+    check_scans(codestream, header.process)
     return header
 
 

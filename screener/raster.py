@@ -20,6 +20,7 @@ from screener.decoding import JPEG_LIBRARY, LIBRARY_ERRORS, StoredPixels, with_v
 from screener.domain import FileKind, Instance, Limits
 from screener.errors import FileRejected
 from screener.frame_decoders import decode_jpeg, decode_jpeg_any, levels_to_drop
+from screener.jpeg_scans import check_scans
 from screener.outcomes import ReasonCode, Warn
 from screener.png import apply_colours, read_png
 from screener.png_data import inflate
@@ -186,6 +187,7 @@ def _decode_jpeg(content: memoryview, limits: Limits, *, full_size: bool) -> _De
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX, "a JPEG process that nobody writes")
     if header.components == 4:
         raise FileRejected(ReasonCode.COLOUR)
+    check_scans(codestream, header.process)
     is_lossy = header.process != 0xC3
     orientation = _exif_orientation(header.exif)
     levels = 0

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,33 @@ add(
     ReasonCode.FRAME_TRUNCATED,
 )
 add("frame-with-padding-is-whole", compressed_file("jpeg-ls", _tail + b"\0" * 2, 131))
+
+
+def _holed_frame(name: str, hole: bytes, number: int) -> bytes:
+    """Its first half, something, its second half: libjpeg stops there and fills up with grey."""
+    grey = values() if name != "jpeg-baseline" else (values() >> 4).astype(np.uint8)
+    frame = encode(name, grey)
+    half = len(frame) // 2
+    cells = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7} if grey.dtype == np.uint8 else {}
+    return compressed_file(name, frame[:half] + hole + frame[half:], number, **cells)
+
+
+_HOLES = {
+    "end": b"\xff\xd9",
+    "another": b"\xff\xd9" + encode("jpeg-lossless", values()),
+    "application": b"\xff\xe1\x00\x04aa",
+    "lines": b"\xff\xdc\x00\x04\x00\x83",
+    "frame": b"\xff\xc3\x00\x04aa",
+}
+for _number, (_name, _hole) in enumerate(
+    product(("jpeg-baseline", "jpeg-extended", "jpeg-lossless", "jpeg-lossless-sv1"), _HOLES), 400
+):
+    add(f"frame-{_hole}-within-{_name}", _holed_frame(_name, _HOLES[_hole], _number),
+        ReasonCode.MALFORMED)  # fmt: skip
+for _number, _name in enumerate(("jpeg-ls", "jpeg-lossless", "jpeg-extended"), 430):
+    _whole = encode(_name, values())
+    _two = compressed_file(_name, _whole + bytes(len(_whole) % 2) + _whole, _number)
+    add(f"frames-two-in-one-{_name}", _two, ReasonCode.MALFORMED)
 
 # -- half-copied files ----------------------------------------------------------------------------
 
