@@ -38,7 +38,7 @@ from screener.errors import RunError
 from screener.manifest import MANIFEST, RUNS, file_names, is_name, mismatches, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from screener.durable import Writer
@@ -55,7 +55,7 @@ def publish_run(
     out: Path,
     run_id: str,
     files: Mapping[str, Writer],
-    summary: Mapping[str, object],
+    summary: Callable[[], Mapping[str, object]],
     access: Access = PRIVATE,
 ) -> Path:
     """Write a report beside the last one and switch to it.
@@ -64,7 +64,8 @@ def publish_run(
         out: The output folder; made where it is missing.
         run_id: Names the run; later runs sort behind earlier ones.
         files: Name -> what writes it. Called in this order, one at a time.
-        summary: What `run.json` says of the run; `run_id` and `files` are added.
+        summary: What `run.json` says of the run, asked for when the files are written; `run_id` and
+            `files` are added.
         access: Who may read the published files.
 
     Returns:
@@ -211,7 +212,7 @@ def _write_run(
     runs: Path,
     run_id: str,
     files: Mapping[str, Writer],
-    summary: Mapping[str, object],
+    summary: Callable[[], Mapping[str, object]],
     access: Access,
 ) -> Path:
     """Write and sync a run's folder, and commit it by one rename."""
@@ -219,7 +220,7 @@ def _write_run(
     ready = runs / f".{run_id}{_READY}"
     writing.mkdir(mode=0o700)
     written = {name: write_file(writing / name, write, access) for name, write in files.items()}
-    manifest = {**summary, "run_id": run_id, "files": written}
+    manifest = {**summary(), "run_id": run_id, "files": written}
     content = f"{json.dumps(manifest, indent=2, allow_nan=False)}\n".encode()
 
     write_file(writing / MANIFEST, writer_of(content), access)

@@ -24,8 +24,9 @@ from screener.model_card import write_card
 from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
 from screener.report.columns import TRIAGE_COLUMNS, image_columns
-from screener.report.html import LISTED, SHOWN, write_html
+from screener.report.html import LISTED, SHOWN
 from screener.report.page import ReportFacts
+from screener.report.page_guard import PageGuard
 from screener.report.pictures import Picture, picture_of
 from screener.report.rows import image_row, shown_path, triage_row
 from screener.report.store import ReportStore
@@ -42,7 +43,9 @@ __all__ = ["finish_interrupted", "publish"]
 LIBRARIES = ("pydicom", "numpy", "pillow", "imagecodecs", "onnxruntime", "onnxruntime-gpu")
 
 
-def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
+def publish(
+    night: Night, out: Path, command: tuple[str, ...], events: EventLog | None = None
+) -> RunSummary:
     """Write and publish the report of a night, and mark in the ledger what it said.
 
     Raises:
@@ -98,13 +101,20 @@ def publish(night: Night, out: Path, command: tuple[str, ...]) -> RunSummary:
         examined=night.examined,
         notices=tuple(notices),
     )
-    writers = _writers(night, store, report, out, _facts(night, store, summary, tallies))
-    publish_run(out, night.run_id, writers, _run_facts(night, summary, command), access)
+    page, facts = PageGuard(), _facts(night, store, summary, tallies)
+    writers = _writers(night, store, report, out, facts, page)
+    publish_run(
+        out, night.run_id, writers, lambda: _run_facts(night, summary, command, page), access
+    )
     # In one transaction with the mark.
     night.ledger.keep_setting(LAST, LastReport.of(night.roots, night.settings).write())
     store.mark_published(night.number, _now(), night.roots, made_by)
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
+    if page.fault:
+        (events or EventLog()).event("page_failed", run_id=night.run_id, fault=page.fault)
+        notice = f"report.html could not be drawn ({page.fault}): please report it as a bug;"
+        summary = replace(summary, notices=(*summary.notices, f"{notice} triage.csv is whole"))
     return summary
 
 
@@ -187,7 +197,12 @@ def _facts(night: Night, store: ReportStore, summary: RunSummary, tallies: Talli
 
 
 def _writers(
-    night: Night, store: ReportStore, report: Report, out: Path, facts: ReportFacts
+    night: Night,
+    store: ReportStore,
+    report: Report,
+    out: Path,
+    facts: ReportFacts,
+    page: PageGuard,
 ) -> dict[str, Any]:
     """A function that writes rows to a stream and returns their number, for each file."""
     settings = night.settings
@@ -222,7 +237,7 @@ def _writers(
     writers = {
         "triage.csv": lambda stream: write_table(stream, TRIAGE_COLUMNS, triage_rows(), layout),
         "images.csv": lambda stream: write_table(stream, columns, image_rows()),
-        "report.html": lambda stream: write_html(stream, facts, studies()),
+        "report.html": lambda stream: page.write(stream, facts, studies()),
     }
     if settings.spreadsheet:
         writers["triage-spreadsheet.csv"] = lambda stream: write_table(
@@ -246,8 +261,10 @@ def site_layout(layout: TableLayout) -> TableLayout:
     return layout
 
 
-def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> dict[str, Any]:
-    return {
+def _run_facts(
+    night: Night, summary: RunSummary, command: tuple[str, ...], page: PageGuard
+) -> dict[str, Any]:
+    facts = {
         "started_at": night.now,
         "finished_at": _now(),
         "elapsed_s": round(summary.elapsed_s, 3),
@@ -273,6 +290,7 @@ def _run_facts(night: Night, summary: RunSummary, command: tuple[str, ...]) -> d
         "command": list(command) if night.settings.identifiers == "full" else [],
         "identifiers": night.settings.identifiers,
     }
+    return {**facts, "page_fault": page.fault} if page.fault else facts
 
 
 def _versions() -> dict[str, str]:

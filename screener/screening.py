@@ -140,7 +140,7 @@ def scan(
             )
             night.examine_all(pool, folder)
             tell_failures(night, events or EventLog())
-            return _with_what_is_left(ledger, publish(night, folder, tuple(command)))
+            return _with_what_is_left(ledger, publish(night, folder, tuple(command), events))
         except (OSError, sqlite3.Error) as error:
             raise _disk_error(error, folder) from error
         except RunError:

@@ -64,7 +64,9 @@ def publish(out: Path, run_id: str, access: Access = PRIVATE) -> Path:
         return write
 
     files = {name: counting(content) for name, content in contents(run_id).items()}
-    return publish_run(out, run_id, files, {"schema_version": 1, "counts": {"SCORED": 3}}, access)
+    return publish_run(
+        out, run_id, files, lambda: {"schema_version": 1, "counts": {"SCORED": 3}}, access
+    )
 
 
 def seen(out: Path) -> dict[str, bytes]:
@@ -177,11 +179,11 @@ def test_the_last_thirty_runs_are_kept(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "0000-a-folder-of-the-site").mkdir()
     for run_id in [*runs, "20240201", "20240202"]:
-        publish_run(tmp_path, run_id, {"a.csv": writer_of(run_id.encode())}, {})
+        publish_run(tmp_path, run_id, {"a.csv": writer_of(run_id.encode())}, dict)
     kept = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert kept == ["0000-a-folder-of-the-site", *runs[2:], "20240201", "20240202"]
     # A clock that was set back does not cost the run that was just published.
-    publish_run(tmp_path, "19700101", {"a.csv": writer_of(b"old")}, {})
+    publish_run(tmp_path, "19700101", {"a.csv": writer_of(b"old")}, dict)
     assert (tmp_path / "runs" / "19700101").is_dir()
     assert verify_published(tmp_path) == ()
 
@@ -191,9 +193,9 @@ def test_the_last_thirty_runs_are_kept(tmp_path: Path) -> None:
 )
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is no name"):
-        publish_run(tmp_path / "out", FIRST, {name: writer_of(b"")}, {})
+        publish_run(tmp_path / "out", FIRST, {name: writer_of(b"")}, dict)
     with pytest.raises(ValueError, match="is no name"):
-        publish_run(tmp_path / "out", name, {}, {})
+        publish_run(tmp_path / "out", name, {}, dict)
     assert not (tmp_path / "out").exists()
 
 
@@ -212,7 +214,7 @@ def test_a_writer_that_fails_leaves_the_last_report(tmp_path: Path) -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        publish_run(tmp_path, SECOND, {"triage.csv": fail}, {})
+        publish_run(tmp_path, SECOND, {"triage.csv": fail}, dict)
     assert_published(tmp_path, FIRST, history=(FIRST,))
 
 
