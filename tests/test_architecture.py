@@ -34,6 +34,7 @@ ONLY_IN = {
         "screener.explain",
         "screener.pacs.queue",
         "screener.pacs.pull_state",
+        "screener.report.page_guard",
     ),
     "pynetdicom": ("screener.pacs.",),
     "dicomweb_client": ("screener.pacs.",),
@@ -146,8 +147,11 @@ def test_one_boundary_catches_everything() -> None:
             names = {each.id for each in caught if isinstance(each, ast.Name)}
             if node.type is None or names & {"Exception", "BaseException"}:
                 broad.append(_name(path))
-    # torch raises many unrelated types for a broken checkpoint, which is one file too.
-    assert set(broad) <= {"screener.examine", "export.initial_weights"}
+    # torch raises many unrelated types for a broken checkpoint, which is one file too; a bug in
+    # drawing the page for eyes is told, and holds no worklist back.
+    assert set(broad) <= {
+        "screener.examine", "screener.report.page_guard", "export.initial_weights"
+    }  # fmt: skip
 
 
 def test_scan_has_no_way_to_the_network() -> None:
