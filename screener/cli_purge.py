@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -29,19 +30,31 @@ def purge(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="The ledger, where it is not in DIR."),
     ] = None,
+    pulled: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR", help="A folder that `pull` fills. [found where it was scanned last]"
+        ),
+    ] = None,
+    pull_state: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="What is known of it. [beside it: DIR.pull.sqlite]"),
+    ] = None,
 ) -> None:
     """Forget a patient.
 
-    In the state, the published report and the kept ones, the queue and the worklist; what is left
-    is a keyed hash, by which files of the patient that still lie in the folders stay INELIGIBLE
-    (PURGED). The report is published anew without the patient. Untouched are the studies
-    themselves, what a PACS or an importer was given, logs written with --log-phi, and backups.
+    In the state, the published report and the kept ones, the queue and the worklist, what `pull`
+    fetched and what it knows; what is left is a keyed hash, by which files of the patient that
+    still lie in the folders stay INELIGIBLE (PURGED) and are not fetched again. The report is
+    published anew without the patient. Untouched are the studies that others laid there, what a
+    PACS or an importer was given, logs written with --log-phi, and backups.
 
-    Exit codes: 0 forgotten; 1 the disk failed, run the same command again; 2 wrong usage; 11 a scan
-    or a publish is at work.
+    Exit codes: 0 forgotten; 1 the disk failed, run the same command again; 2 wrong usage; 11 a
+    scan, a publish or a pull is at work.
 
     Example: screener purge --patient 4711 --out /data/report --config /etc/screener/site.toml
     """
+    from screener.pacs.forget_pulled import forgetting_pulled
     from screener.purge import purge as run_purge
     from screener.settings import load_settings
 
@@ -67,13 +80,19 @@ def purge(
                 mend="look who holds it, then run the same command again",
             ) from None
 
-    summary = run_purge(out, patient, issuer, settings, withdraw, state=state)
+    if pull_state is not None and pulled is None:
+        raise UsageError("--pull-state needs --pulled", mend="name the folder that `pull` fills")
+    folders: list[Path] = []
+    unfetch = partial(forgetting_pulled, pulled, pull_state, folders.append)
+    summary = run_purge(out, patient, issuer, settings, withdraw, unfetch=unfetch, state=state)
+    for folder in folders:
+        note(f"looked through what was fetched into {str(folder)!r}")
     if summary.sent:
         note(f"{summary.sent} objects were sent to a PACS, which has to delete them itself")
     for door in settings.csv.values():
         note(f"files for an importer in {str(door.folder)!r} are not touched")
     tell(
-        f"forgot {summary.images} images of {summary.studies} studies; {summary.reports} reports"
-        f" and {summary.withdrawn} worklist entries went"
+        f"forgot {summary.images} images of {summary.studies} studies; {summary.reports} reports,"
+        f" {summary.withdrawn} worklist entries and {summary.fetched} fetched files went"
         + (f"; {summary.run_id} is published without them" if summary.run_id else "")
     )

@@ -43,6 +43,8 @@ class Footprint:
         alone: Keys of the studies that are theirs alone.
         shared: Keys of the studies with images of others.
         study_uids: Of the studies that are theirs alone.
+        object_uids: SOP Instance UIDs of the images.
+        paths: Of the images.
         first_run: Number of the first run that saw one of the images; None where there are none.
         worklist: Study and patient key of the entries that stand in the worklist.
         sent: Objects that a PACS was given.
@@ -52,6 +54,8 @@ class Footprint:
     alone: tuple[str, ...]
     shared: tuple[str, ...]
     study_uids: tuple[str, ...]
+    object_uids: tuple[str, ...]
+    paths: tuple[bytes, ...]
     first_run: int | None
     worklist: tuple[tuple[str, str], ...]
     sent: int
@@ -85,6 +89,9 @@ def footprint_of(ledger: Ledger, patient: Patient) -> Footprint:
         " AND study_key IN (SELECT value FROM json_each(?))",
         (json.dumps(alone),),
     )
+    files = db.execute(
+        f"SELECT path, sop_instance_uid FROM images WHERE {condition} ORDER BY path", values
+    ).fetchall()
     worklist = db.execute(
         "SELECT study_key, patient_key FROM deliveries"
         f" WHERE kind = 'worklist' AND state = 'DELIVERED' AND {condition}",
@@ -98,6 +105,8 @@ def footprint_of(ledger: Ledger, patient: Patient) -> Footprint:
         alone=alone,
         shared=shared,
         study_uids=tuple(row[0] for row in uids),
+        object_uids=tuple(sorted({row[1] for row in files if row[1]})),
+        paths=tuple(bytes(row[0]) for row in files),
         first_run=first,
         worklist=tuple((row[0], row[1]) for row in worklist),
         sent=sent,

@@ -3,7 +3,8 @@
 In this order, so that a kill at any moment leaves enough for the same command to go on:
 
 1. the tombstone, and which reports are to go (run ids name nobody), in one transaction;
-2. entries of the worklist are withdrawn;
+2. entries of the worklist are withdrawn, files that `pull` fetched are removed, and its memory of
+   them;
 3. the rows of the state are deleted and a report without them is published by one switch; the
    deletion is committed when the new report is out;
 4. the reports in `runs/` that may hold the patient, and copies of the state, are removed;
@@ -18,7 +19,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,34 @@ Withdraw = Callable[[Sequence[tuple[str, str]]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """By what the patient is found in what was fetched.
+
+    `roots`: of the last report. `is_known`: whether a path was examined, whoever's it is.
+    """
+
+    patient: Patient
+    found: Footprint
+    roots: tuple[bytes, ...]
+    is_known: Callable[[bytes], bool]
+
+
+Remove = Callable[[], int]
+Unfetch = Callable[[Traces], AbstractContextManager[Remove]]
+"""Locks what `pull` keeps, and gives what removes the patient from it: how many files went."""
+
+
+def nothing_fetched(_traces: Traces) -> AbstractContextManager[Remove]:
+    """Where no `pull` fills the folders."""
+    return nullcontext(lambda: 0)
+
+
+@dataclass(frozen=True, slots=True)
 class PurgeSummary:
-    """What was forgotten: rows of the state, reports that went; `sent` is what a PACS was given."""
+    """What was forgotten: rows of the state, reports that went, files that `pull` had fetched.
+
+    `sent` is what a PACS was given.
+    """
 
     images: int
     studies: int
@@ -56,6 +83,7 @@ class PurgeSummary:
     withdrawn: int
     sent: int
     run_id: str
+    fetched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +107,7 @@ def purge(
     settings: Settings,
     withdraw: Withdraw,
     *,
+    unfetch: Unfetch = nothing_fetched,
     state: Path | None = None,
 ) -> PurgeSummary:
     """Forget a patient everywhere, and remember by a keyed hash not to take their files again.
@@ -89,11 +118,12 @@ def purge(
         issuer: (0010,0021), where one number means several patients; None for any.
         settings: Those of the scans.
         withdraw: Removes entries from the worklist; may raise UsageError where it cannot.
+        unfetch: Forgets them in what `pull` keeps.
         state: The ledger, where it is not in `out`.
 
     Raises:
         UsageError: no state there, an ambiguous number, or other settings than the last report's.
-        LockedError: a scan or a publish is at work.
+        LockedError: a scan, a publish or a pull is at work.
         RunError: the disk failed; the same command goes on.
     """
     folder = Path(os.path.abspath(out))
@@ -110,7 +140,18 @@ def purge(
         with Ledger(path) as ledger:
             ledger.db.execute("PRAGMA secure_delete = ON")
             patient = Patient(patient_id, _checked(ledger, patient_id, issuer))
-            return _purge(ledger, path, folder, patient, settings, withdraw)
+            with unfetch(_traces(ledger, patient)) as remove:
+                return _purge(ledger, path, folder, patient, settings, withdraw, remove)
+
+
+def _traces(ledger: Ledger, patient: Patient) -> Traces:
+    def is_known(path: bytes) -> bool:
+        row = ledger.db.execute("SELECT 1 FROM images WHERE path = ? AND gone = 0", (path,))
+        return row.fetchone() is not None
+
+    kept = ledger.setting(LAST)
+    roots = LastReport.read(kept).roots if kept else ()
+    return Traces(patient, footprint_of(ledger, patient), roots, is_known)
 
 
 def _checked(ledger: Ledger, patient_id: str, issuer: str | None) -> str | None:
@@ -131,6 +172,7 @@ def _purge(
     patient: Patient,
     settings: Settings,
     withdraw: Withdraw,
+    remove: Remove,
 ) -> PurgeSummary:
     found = footprint_of(ledger, patient)
     doomed = set(json.loads(ledger.setting(BEGUN) or "[]"))
@@ -145,6 +187,7 @@ def _purge(
     ledger.keep_setting(BEGUN, json.dumps(sorted(doomed)))
     if found.worklist:
         withdraw(found.worklist)
+    fetched = remove()
     ledger.commit()
     forget(ledger, patient, found)
     if night is not None:
@@ -166,6 +209,7 @@ def _purge(
         withdrawn=len(found.worklist),
         sent=found.sent,
         run_id=night.run_id if night else "",
+        fetched=fetched,
     )
 
 

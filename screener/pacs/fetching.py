@@ -116,6 +116,9 @@ class Fetching:
 
     def film(self, film: Film, *, again: bool = False) -> None:
         """Fetch an object where it is not known, or is to be tried again; raises as `day`."""
+        if self.state.is_purged(film.sop_instance_uid):
+            self.result.known += 1
+            return
         kept = self.state.file_of(film.sop_instance_uid)
         if kept is not None and not (self.repair and not self.shelf.holds(kept)):
             self.result.known += 1

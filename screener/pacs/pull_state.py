@@ -3,18 +3,23 @@
 Every change is a transaction of its own, made after the file it speaks of was renamed and synced: a
 kill forgets nothing but the last file, which is then fetched once more under the same name.
 
-States: STORED; MISSING, asked for again by the next pulls; GIVEN_UP, after `again_days`.
+States: STORED; MISSING, asked for again by the next pulls; GIVEN_UP, after `again_days`. Of an
+object of a patient who was purged nothing is known but a keyed hash of its UID, by which it is not
+fetched again; the key is a file of its own beside the state.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from screener.errors import UsageError
+from screener.identifiers import pseudonym, read_or_make_key
 from screener.ledger_schema import state_errors
 from screener.pacs.archive import Film
 from screener.pacs.window import stamp
@@ -34,6 +39,9 @@ CREATE TABLE things (
     file TEXT NOT NULL DEFAULT '', PRIMARY KEY (source, level, uid)) WITHOUT ROWID;
 CREATE INDEX things_state ON things (source, state) WHERE state != 'STORED';
 """
+# Made when it is needed, so that a state without purged objects is that of an older program.
+_PURGED = "CREATE TABLE IF NOT EXISTS purged (digest TEXT PRIMARY KEY) WITHOUT ROWID"
+_CHECK, _UID = "purged check", "purged object"
 
 
 class PullState:
@@ -63,6 +71,9 @@ class PullState:
             self._db.execute("PRAGMA synchronous = FULL")
             if version == 0:
                 self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._key_file = path.with_name(f"{path.name}.key")
+            self._key = b""
+            self._purged = self._read_purged()
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +85,66 @@ class PullState:
         traceback: TracebackType | None,
     ) -> None:
         self._db.close()
+
+    # -- who was purged -----------------------------------------------------------------------
+
+    def _read_purged(self) -> set[str]:
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'purged'").fetchone():
+            return set()
+        digests = {row[0] for row in self._db.execute("SELECT digest FROM purged")}
+        if digests:
+            self._key = read_or_make_key(self._key_file) if self._key_file.exists() else b""
+            if not self._key or pseudonym(self._key, _CHECK, "") not in digests:
+                self._db.close()
+                raise UsageError(
+                    f"the key {str(self._key_file)!r} of the purged objects is "
+                    f"{'another one' if self._key else 'missing'}",
+                    "without it they would be fetched again",
+                    "restore it from the backup of the state",
+                )
+        return digests
+
+    def is_purged(self, uid: str) -> bool:
+        """Whether an object is of a patient who was purged."""
+        return bool(self._purged) and pseudonym(self._key, _UID, uid) in self._purged
+
+    def theirs(self, study_uids: Sequence[str], object_uids: Sequence[str]) -> dict[str, str]:
+        """The objects of these studies, and these, of every source: UID -> file or empty text."""
+        rows = self._db.execute(
+            "SELECT uid, file FROM things WHERE level = 'object' AND (study_uid IN"
+            " (SELECT value FROM json_each(?)) OR uid IN (SELECT value FROM json_each(?)))"
+            " ORDER BY file",
+            (json.dumps(study_uids), json.dumps(object_uids)),
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def keep_out(self, uids: Iterable[str]) -> None:
+        """Never fetch these objects again.
+
+        Raises:
+            RunError: the key cannot be made.
+        """
+        self._key = self._key or read_or_make_key(self._key_file)
+        digests = {pseudonym(self._key, _UID, uid) for uid in uids}
+        digests.add(pseudonym(self._key, _CHECK, ""))
+        self._db.execute("BEGIN")
+        self._db.execute(_PURGED)
+        self._db.executemany(
+            "INSERT OR IGNORE INTO purged VALUES (?)", ((digest,) for digest in sorted(digests))
+        )
+        self._db.execute("COMMIT")
+        self._purged |= digests
+
+    def forget(self, study_uids: Sequence[str], object_uids: Sequence[str]) -> None:
+        """Delete all that is known of them, and rewrite the file so that nothing stays in it."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        self._db.execute(
+            "DELETE FROM things WHERE study_uid IN (SELECT value FROM json_each(?))"
+            " OR uid IN (SELECT value FROM json_each(?))",
+            (json.dumps(study_uids), json.dumps(object_uids)),
+        )
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # -- the mark -----------------------------------------------------------------------------
 
