@@ -14,7 +14,6 @@ caller holds the lock on the output folder.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -26,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from screener.durable import (
     PRIVATE,
     Access,
-    copy_file,
     disk_errors,
     open_to_group,
     remove_tree,
@@ -35,7 +33,8 @@ from screener.durable import (
     writer_of,
 )
 from screener.errors import RunError
-from screener.manifest import MANIFEST, RUNS, file_names, is_name, mismatches, read_manifest
+from screener.manifest import MANIFEST, RUNS, is_name, mismatches, read_manifest
+from screener.switch import remove_temporaries, switch, turn_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,10 +44,7 @@ if TYPE_CHECKING:
 
 KEPT_RUNS = 30
 _WRITING, _READY = ".writing", ".ready"
-_TEMPORARY = ".screener-"
 _RUN_NUMBER = re.compile(r"\.?[0-9]{8}T[0-9]{6}Z-([0-9]{6,9})(?![0-9])")
-# A file system without hard links says so in one of these ways.
-_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS})
 
 
 def publish_run(
@@ -90,7 +86,7 @@ def publish_run(
             # What is incomplete takes room on a disk that may be full.
             _discard(runs, run_id)
             raise
-        _switch_or_turn_back(out, ready)
+        _switch_orturn_back(out, ready)
     with suppress(OSError):
         # History that stays too long is no reason to call a published report failed.
         _prune(runs, keep=run_id)
@@ -114,14 +110,14 @@ def finish_interrupted(out: Path) -> str | None:
         for ready in sorted(runs.glob(f".*{_READY}")):
             if mismatches(ready):
                 # The disk lost what it had confirmed: back to the last report that is whole.
-                _turn_back(out, ready)
+                turn_back(out, ready)
                 _discard(runs, _run_id(ready))
             else:
-                _switch_or_turn_back(out, ready)
+                _switch_orturn_back(out, ready)
                 finished = _run_id(ready)
         for writing in runs.glob(f".*{_WRITING}"):
             remove_tree(writing)
-        _remove_temporaries(out)
+        remove_temporaries(out)
     return finished
 
 
@@ -243,80 +239,20 @@ def _discard(runs: Path, run_id: str) -> None:
 # -- switching ---------------------------------------------------------------------------------
 
 
-def _switch_or_turn_back(out: Path, ready: Path) -> None:
+def _switch_orturn_back(out: Path, ready: Path) -> None:
     """Switch to a complete run; on an error back to the last report, and the run is given up."""
     try:
-        _switch(out, ready)
+        switch(out, ready)
     except (OSError, RunError):
         # A disk that also refuses to turn back leaves the run ready: the next run ends the switch,
         # and until then no importer takes what `run.json` does not vouch for.
         with suppress(OSError, RunError):
-            if _turn_back(out, ready):
+            if turn_back(out, ready):
                 _discard(ready.parent, _run_id(ready))
-            _remove_temporaries(out)
+            remove_temporaries(out)
         raise
     ready.rename(ready.with_name(_run_id(ready)))
     sync_folder(ready.parent)
-
-
-def _switch(out: Path, source: Path) -> None:
-    """Bring the files of a run into the output folder, `run.json` last. Ends what it once began."""
-    names = file_names(read_manifest(source))
-    before = file_names(read_manifest(out))
-    # All that needs room on the disk comes before the first file is replaced.
-    temporaries = {name: _place(source / name, out) for name in [*names, MANIFEST]}
-    sync_folder(out)
-    manifest = temporaries.pop(MANIFEST)
-    for name, temporary in temporaries.items():
-        _replace(temporary, out / name)
-    for name in before:
-        if name not in names:
-            (out / name).unlink(missing_ok=True)
-    sync_folder(out)
-    _replace(manifest, out / MANIFEST)
-    sync_folder(out)
-
-
-def _turn_back(out: Path, given_up: Path) -> bool:
-    """Restore the report that `run.json` in the output folder names; False where it cannot be."""
-    last = read_manifest(out)
-    if last is not None:
-        source = out / RUNS / last["run_id"]
-        # The very run that is given up, where the error came after its last rename; or a history
-        # that someone removed.
-        if mismatches(source):
-            return False
-        _switch(out, source)
-    for name in file_names(read_manifest(given_up)):
-        if name not in file_names(last):
-            (out / name).unlink(missing_ok=True)
-    sync_folder(out)
-    return True
-
-
-def _place(source: Path, out: Path) -> Path:
-    """Put a file under a temporary name into the output folder: the file itself, or a copy."""
-    temporary = out / f"{_TEMPORARY}{source.name}"
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.hardlink_to(source)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        copy_file(source, temporary)
-    return temporary
-
-
-def _replace(temporary: Path, target: Path) -> None:
-    temporary.replace(target)
-    # rename(2) does nothing where both names are the same file already.
-    temporary.unlink(missing_ok=True)
-
-
-def _remove_temporaries(out: Path) -> None:
-    for path in out.iterdir():
-        if path.name.startswith(_TEMPORARY):
-            path.unlink(missing_ok=True)
 
 
 def _prune(runs: Path, keep: str) -> None:

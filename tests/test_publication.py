@@ -319,7 +319,15 @@ def strace(*options: str, out: Path) -> subprocess.CompletedProcess[bytes]:
     if not copy.exists():
         (copy / "screener").mkdir(parents=True)
         (copy / "screener" / "__init__.py").touch()
-        for module in ("domain", "durable", "errors", "manifest", "outcomes", "publication"):
+        for module in (
+            "domain",
+            "durable",
+            "errors",
+            "manifest",
+            "outcomes",
+            "publication",
+            "switch",
+        ):
             shutil.copy(ROOT / "screener" / f"{module}.py", copy / "screener")
         compileall.compile_dir(copy, quiet=1)
     program = [sys.executable, "-I", "-S", "-B", "-c", DRIVER, str(copy), str(out)]
