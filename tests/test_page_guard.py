@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import TemplateNotFound
 
 from screener.errors import RunError
 from screener.log import EventLog
 from screener.publication import verify_published
 from screener.report import html
-from screener.report.page_guard import INSTEAD
+from screener.report.page_guard import INSTEAD, PageGuard
 from screener.screening import scan
 from screener.settings import Settings
 from tests.films import TINY, night
+from tests.report_pages import facts
 from tests.test_scan import rows, without
 
 SETTINGS = Settings(model=TINY, workers=1, settle=0.0)
@@ -77,12 +81,49 @@ def state_error() -> sqlite3.Error:
     raise AssertionError
 
 
-@pytest.mark.parametrize("error", [OSError(28, "full"), state_error()])
-def test_a_failing_disk_is_no_fault_of_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_a_failing_state_is_no_fault_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studies = night(tmp_path / "studies")
-    break_page(monkeypatch, error)
+    break_page(monkeypatch, state_error())
     with pytest.raises(RunError):
         scan([studies], tmp_path / "out", SETTINGS)
     assert not (tmp_path / "out" / "run.json").exists()
+
+
+def nothing_to_draw(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Every part of the page that is read from the package fails."""
+
+    def read(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(html, "_template", read)
+
+
+@pytest.mark.parametrize(
+    "error", [TemplateNotFound(html.TEMPLATE), OSError(errno.EIO, "report.css")]
+)
+def test_a_part_of_the_page_that_is_gone_is_its_own_fault(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    # Both are an OSError, as a full disk is; the tables need none of these files.
+    nothing_to_draw(monkeypatch, error)
+    page, stream = PageGuard(), BytesIO()
+    assert page.write(stream, facts([]), []) is None
+    assert stream.getvalue() == INSTEAD
+    assert page.fault.startswith(type(error).__name__)
+
+
+class FullDisk(BytesIO):
+    """Takes nothing."""
+
+    def write(self, _: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_full_disk_is_no_fault_of_the_page(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    if broken:
+        nothing_to_draw(monkeypatch, KeyError(NAME))
+    with pytest.raises(OSError, match="full"):
+        PageGuard().write(FullDisk(), facts([]), [])

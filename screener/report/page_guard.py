@@ -48,14 +48,16 @@ class PageGuard:
         """Write the page whole or not at all; see `write_html`.
 
         Raises:
-            OSError, sqlite3.Error, ScreenerError: the disk or the state failed, as it would for
-                every other file of the report.
+            OSError: the disk takes no more, as it would for every other file of the report.
+            sqlite3.Error, ScreenerError: the state failed, which the tables are made from, too.
         """
-        # Held until it is whole: no more than `screener.report.html.PAGE_BYTES`.
+        # Held until it is whole: no more than `screener.report.html.PAGE_BYTES`. Nothing is written
+        # to the disk meanwhile, so an OSError is the page's own: a template, style or script that
+        # is gone (jinja2's TemplateNotFound is one).
         page = io.BytesIO()
         try:
             count = write_html(page, facts, rows)
-        except (OSError, sqlite3.Error, ScreenerError):
+        except (sqlite3.Error, ScreenerError):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of the page: any bug in drawing it
             last = traceback.extract_tb(error.__traceback__)[-1]
