@@ -8,7 +8,9 @@ Each goal is a ratio whose two sides are measured in this run, on the same files
 cache. Writes benchmarks/results.json and docs/speed.svg. Let nothing else run beside it.
 
 - screener: `screener scan` as a user starts it, from the command to its end, report included.
-- its limit: the processor seconds of decoding alone and of inference alone, over the cores.
+- its limit: the processor seconds of decoding alone and of inference alone, over the cores. What
+  share of the processor time that the scan took they are is told too: of the wall it says what was
+  waited for, of the processor's time what the rest costs, whatever else ran.
 - the peers: benchmarks/peers, without the start of Python and PyTorch.
 """
 
@@ -170,6 +172,7 @@ def measure_form(form: Form, folder: Path, sizes: Sizes, model: Path | None) -> 
         "seed_ms": round(1000 * seed_s, 1),
         "practised_ms": round(1000 * practised_s, 1),
         "of_its_limit": round((decode_s + inference_s) / cores / each_s, 3),
+        "of_its_processor_time": round((decode_s + inference_s) * count / ran.cpu_s, 3),
         "against_seed": round(seed_s / each_s, 2),
         "against_practised": round(practised_s / each_s, 2),
     }
