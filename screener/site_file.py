@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from screener.errors import UsageError
 
 Schema = TypeVar("Schema")
+_LARGEST = 1 << 20
 
 
 def read_site_file(path: Path, schema: type[Schema]) -> Schema:
@@ -28,7 +29,7 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
         UsageError: the file, the key and the value, and the nearest right one.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(_content(path).decode("utf-8"))
     except OSError as error:
         raise UsageError(
             f"the site file {str(path)!r} cannot be read",
@@ -39,10 +40,23 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
         raise UsageError(f"the site file {str(path)!r} is not UTF-8", mend="save it so") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the site file {str(path)!r} is no TOML", f"{error}") from None
+    except RecursionError:
+        raise UsageError(f"the site file {str(path)!r} is nested too deeply") from None
     try:
         return _Reader(schema, path.parent).table(schema, table, "")
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error.what}", error.why, error.mend) from None
+
+
+def _content(path: Path) -> bytes:
+    """All of a regular file: a pipe would hold the night up, a device has no end."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"the site file {str(path)!r} is no regular file", mend="name another")
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise UsageError(f"the site file {str(path)!r} is larger than 1 MiB", mend="name another")
+    return content
 
 
 class _Reader:

@@ -193,3 +193,18 @@ def test_numbers_that_would_overflow_in_the_night_are_refused(text: str, tmp_pat
     (tmp_path / "site.toml").write_text(text)
     with pytest.raises(UsageError, match="is more than"):
         load_settings(tmp_path / "site.toml")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "large", "deep"])
+def test_a_site_file_that_is_none_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_text("#" * (1 << 21) if kind == "large" else "workers = " + "[" * 5000)
+    with pytest.raises(UsageError, match=r"no regular file|larger than|nested too deeply"):
+        load_settings(path)
