@@ -94,6 +94,12 @@ def scan(
     points = operating_points(bundle, settings)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(
+            f"the output folder {str(folder)!r} cannot be made",
+            "a file has that name, or a folder's above it; nothing was written",
+            "name a folder with --out",
+        ) from None
     except OSError as error:
         raise RunError(
             f"the output folder {str(folder)!r} cannot be made",

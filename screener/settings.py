@@ -189,6 +189,7 @@ class Settings:
             raise UsageError(
                 f"threshold = {self.threshold!r} is not between 0 and 1",
                 "it is compared with the calibrated score",
+                "`screener model show` lists thresholds that were measured",
             )
         if self.threshold is not None and self.operating_point:
             raise UsageError(

@@ -39,13 +39,21 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
     except UnicodeDecodeError:
         raise UsageError(f"the site file {str(path)!r} is not UTF-8", mend="save it so") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the site file {str(path)!r} is no TOML", f"{error}") from None
+        raise UsageError(
+            f"the site file {str(path)!r} is no TOML",
+            f"{error}; nothing was written",
+            "mend that line; `screener init` writes a whole file to compare with",
+        ) from None
     except RecursionError:
-        raise UsageError(f"the site file {str(path)!r} is nested too deeply") from None
+        raise UsageError(
+            f"the site file {str(path)!r} is nested too deeply", "nothing was written"
+        ) from None
     try:
         return _Reader(schema, path.parent).table(schema, table, "")
     except UsageError as error:
-        raise UsageError(f"{str(path)!r}: {error.what}", error.why, error.mend) from None
+        # The site file is read before anything else is done.
+        why = error.why or "nothing was written"
+        raise UsageError(f"{str(path)!r}: {error.what}", why, error.mend) from None
 
 
 def _content(path: Path) -> bytes:

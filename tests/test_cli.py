@@ -116,7 +116,7 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
 @pytest.mark.parametrize(
     ("arguments", "what", "mend"),
     [
-        ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", ""),
+        ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", "model show"),
         ("scan x --out y --threshold .2 --operating-point a", "both an operating point", "leave"),
         ("scan x --out y --config none.toml", "'none.toml' cannot be read", "screener init"),
         ("model show none.onnx", "no such model: 'none.onnx'", "--model"),
@@ -363,7 +363,8 @@ def test_quiet_prints_the_last_line_alone(run_screener: Run, tmp_path: Path) -> 
         (("scan", "none", "--out", "out"), 4, "no such file or folder"),
         (("scan", "hollow", "--out", "out"), 4, "hollow"),
         (("scan", "studies", "--out", "out", "--require-gpu"), 5, "a GPU is required"),
-        (("scan", "studies", "--out", "studies/notes.txt/out"), 1, "cannot be made"),
+        (("scan", "studies", "--out", "studies/notes.txt/out"), 2, "a file has that name"),
+        (("scan", "studies", "--out", "studies/notes.txt"), 2, "name a folder with --out"),
         (("scan", "studies", "--out", "out", "--model", "studies/notes.txt"), 2, "model"),
         (("scan", "studies", "--out", "out", "--operating-point", "n"), 2, "operating point"),
         (("scan", "studies", "--out", "out", "--since", "n"), 2, "no published run 'n'"),

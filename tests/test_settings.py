@@ -147,7 +147,8 @@ def test_the_threshold_of_the_command_line_replaces_the_sites(
         ("threshold = 0.5\noperating_point = 'default'", "both an operating point", "leave one"),
         ("require_gpu = true\ndevice = 'cpu'", "a GPU is required", "leave one"),
         ("workers = \nsettle = 1", "is no TOML", "line 1"),
-        ("a = 1\na = 2", "is no TOML", ""),
+        ("a = 1\na = 2", "is no TOML", "nothing was written mend that line"),
+        ("min_pathz = 3", "unknown key 'min_pathz'", "nothing was written did you mean"),
     ],
 )
 def test_a_mistake_is_told_with_the_bad_value_and_the_mend(
