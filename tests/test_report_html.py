@@ -435,6 +435,27 @@ def test_a_screen_reader_is_told_what_everything_is(page: Page) -> None:
     )
 
 
+def _told_headings(page: Page) -> int:
+    """Headings of studies that a screen reader is told of."""
+    nodes = page.cdp("Accessibility.getFullAXTree")["nodes"]
+    names = [
+        each.get("name", {}).get("value", "")
+        for each in nodes
+        if each["role"]["value"] == "heading" and not each.get("ignored")
+    ]
+    return sum(re.match(r"\d+ [A-Z_]+ ", name) is not None for name in names)
+
+
+def test_a_screen_reader_is_told_of_studies_below_the_window(browser: Page, tmp_path: Path) -> None:
+    few = [row(number) for number in range(1, 61)]
+    browser.open(write_page(tmp_path / "few.html", few, pictures=False))
+    assert _told_headings(browser) == 60
+    many = [row(number, "FLAGGED" if number <= 40 else "NOT_FLAGGED") for number in range(1, 601)]
+    browser.open(write_page(tmp_path / "many.html", many, pictures=False))
+    browser.find("button[data-triage=FLAGGED]").click()
+    assert _told_headings(browser) == 40
+
+
 def test_without_scripts_everything_can_be_read(page: Page) -> None:
     page.cdp("Emulation.setScriptExecutionDisabled", value=True)
     try:

@@ -8,6 +8,7 @@
   const map = find("map"), theme = find("theme"), keys = find("keys"), count = find("count");
   const buttons = [...document.querySelectorAll("button[data-triage]")];
   const root = document.documentElement;
+  const WHOLE = 500;
   let current = null;
   let lastMap = 55;
 
@@ -34,6 +35,8 @@
       row.hidden = !fits;
       shown += fits;
     }
+    // Chromium leaves rows that it does not draw out of what it tells a screen reader.
+    list.classList.toggle("whole", shown <= WHOLE);
     count.textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} shown`;
     if (current && current.hidden) point(null);
   };
