@@ -222,11 +222,25 @@ def kind_of(content: memoryview) -> FileKind | Rejection:
     media = _first(content, _META_SOP_CLASS, explicit=True, order="<")
     if media == DICOMDIR_SOP_CLASS_UID:
         return Rejection(ReasonCode.DICOMDIR)
-    if media or _states_sop_class(content):
+    if media or _states_sop_class(content[_meta_length(content) :]):
         return FileKind.DICOM
     if not head:
         return Rejection(ReasonCode.EMPTY)
     return Rejection(ReasonCode.TRUNCATED if _is_beginning(head) else ReasonCode.OTHER_KIND)
+
+
+def _meta_length(content: memoryview) -> int:
+    """Bytes of the File Meta Information that a file without preamble begins with; 0 for none."""
+    offset = 0
+    while offset + 8 <= len(content) and bytes(content[offset : offset + 2]) == b"\x02\x00":
+        value_representation = bytes(content[offset + 4 : offset + 6])
+        if value_representation in _LONG_VRS and offset + 12 <= len(content):
+            (length,) = struct.unpack_from("<I", content, offset + 8)
+            offset += 12 + length
+        else:
+            (length,) = struct.unpack_from("<H", content, offset + 6)
+            offset += 8 + length
+    return offset
 
 
 def _states_sop_class(content: memoryview) -> bool:

@@ -356,6 +356,11 @@ def kind(content: bytes) -> FileKind | ReasonCode:
         (b"II*\0" + bytes(124) + b"DICM" + meta(CR), FileKind.DICOM),
         (b"\x89PNG\r\n\x1a\n" + bytes(120) + b"DICM" + meta(CR), FileKind.DICOM),
         (meta(CR), FileKind.DICOM),
+        # Some writers leave the media storage SOP class out of the File Meta Information.
+        (element(0x00020010, b"UI", b"1.2.840.10008.1.2.1\0") + element(0x00080016, b"UI", UID),
+         FileKind.DICOM),
+        (element(0x00020010, b"UI", b"1.2.840.10008.1.2.1\0"), ReasonCode.OTHER_KIND),
+        (b"\x02\0" * 64, ReasonCode.OTHER_KIND),
         (element(0x00080005, b"CS", CHARSET) + element(0x00080016, b"UI", UID), FileKind.DICOM),
         (element(0x00080005, b"", CHARSET) + element(0x00080016, b"", UID), FileKind.DICOM),
         (element(0x00080005, b"CS", CHARSET, ">") + element(0x00080016, b"UI", UID, ">"),
