@@ -99,10 +99,12 @@ def decode_jpeg(codestream: bytes, header: JpegHeader, levels_dropped: int) -> C
     return np.asarray(image)
 
 
-def decode_jpeg_any(codestream: bytes) -> Cells:
+def decode_jpeg_any(codestream: bytes, components: int) -> Cells:
     """Decode a JPEG of any precision, lossy or lossless, no colour conversion."""
-    # Equal colour spaces on both sides: the components come as coded.
-    return np.asarray(imagecodecs.jpeg8_decode(codestream, colorspace=0, outcolorspace=0))
+    # Equal colour spaces on both sides: the components come as coded. 0 would not do: imagecodecs
+    # takes it for none given, and libjpeg-turbo then makes RGB of YCbCr by itself.
+    space = "YCBCR" if components == 3 else None
+    return np.asarray(imagecodecs.jpeg8_decode(codestream, colorspace=space, outcolorspace=space))
 
 
 def require_whole_images() -> None:
@@ -188,7 +190,7 @@ def decode_extended(frame: memoryview, description: PixelDescription, _whole: bo
     """PS3.5 8.2.1, processes 2 and 4: 8 or 12-bit lossy."""
     codestream = to_end_marker(frame)
     header = _jpeg_header(codestream, description, _LOSSY_PROCESSES)
-    cells = shaped(decode_jpeg_any(codestream), description, 0)
+    cells = shaped(decode_jpeg_any(codestream, header.components), description, 0)
     return Decoded(cells, header.precision, is_ybr=_is_jpeg_ybr(header, description))
 
 
@@ -196,7 +198,7 @@ def decode_jpeg_lossless(frame: memoryview, description: PixelDescription, _whol
     """PS3.5 8.2.1, process 14."""
     codestream = to_end_marker(frame)
     header = _jpeg_header(codestream, description, frozenset({0xC3}))
-    cells = shaped(decode_jpeg_any(codestream), description, 0)
+    cells = shaped(decode_jpeg_any(codestream, header.components), description, 0)
     is_ybr = description.photometric_interpretation.startswith("YBR_FULL")
     return Decoded(cells, header.precision, is_ybr=is_ybr)
 

@@ -546,6 +546,24 @@ def test_grey_ybr_becomes_grey_rgb() -> None:
     assert np.array_equal(rgb, np.repeat(grey[..., :1], 3, axis=-1))
 
 
+def test_extended_jpeg_of_a_grey_colour_film_is_converted_once() -> None:
+    grey = (image("u12") >> 4).astype(np.uint8)
+    frame = imagecodecs.jpeg8_encode(np.stack([grey] * 3, axis=-1), level=95)
+    rows, columns = grey.shape
+    description = describe(
+        rows=rows,
+        columns=columns,
+        bits_allocated=8,
+        bits_stored=8,
+        samples_per_pixel=3,
+        photometric_interpretation="YBR_FULL_422",
+        transfer_syntax_uid=SYNTAX + ".4.51",
+    )
+    values = decode(bytes(frame), description).values.astype(int)
+    assert np.ptp(values, axis=-1).max() == 0
+    assert np.abs(values[..., 1] - grey).mean() < 4
+
+
 def test_unused_bits_of_a_lossless_codestream_are_cleared_also_when_reduced() -> None:
     plane = np.tile(image("u12"), (20, 24))
     with_overlay = plane | 0x8000
