@@ -104,7 +104,9 @@ class Ledger:
         ).fetchone()
         if row is None:
             raise UsageError(
-                f"no published run {run_id!r}", mend="the ids are the names of the folders in runs/"
+                f"no published run {run_id!r}",
+                "the report is untouched",
+                "the ids are the names of the folders in runs/",
             )
         return int(row[0])
 

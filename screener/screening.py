@@ -92,6 +92,12 @@ def scan(
     choice = choose_bundle(settings, kept_setting(state, KEPT))
     bundle = choice.bundle
     points = operating_points(bundle, settings)
+    if settings.since and not state.exists():
+        raise UsageError(
+            f"no published run {settings.since!r}",
+            f"there is no state {str(state)!r} yet; nothing was written",
+            "leave --since out of a first scan",
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

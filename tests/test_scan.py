@@ -236,6 +236,12 @@ def test_new_operating_point_reaches_images_whose_files_are_gone(
     assert (row["triage"], row["threshold"]) == ("FLAGGED", "0.1000")
 
 
+def test_since_in_a_first_scan_writes_nothing(studies: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no published run"):
+        run(studies, tmp_path / "out", since="20000101T000000Z-000001")
+    assert not (tmp_path / "out").exists()
+
+
 def test_since_never_swallows_a_change(studies: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run(studies, out, threshold=0.9)
