@@ -24,7 +24,7 @@ from screener.outcomes import Outcome
 _BY = " by "
 _AND = "; "
 # Modules of the package's own folder that judge no file: they may change without a new verdict.
-_ELSEWHERE = ("cli", "console", "doctor", "explain", "site_", "publication", "reporting")
+_ELSEWHERE = ("cli", "console", "doctor", "explain", "site_", "publication", "reporting", "switch")
 _JPEG = "imagecodecs/libjpeg-turbo"
 _RASTER = {
     FileKind.PNG: ("imagecodecs/libpng",),
