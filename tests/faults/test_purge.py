@@ -296,7 +296,7 @@ def test_the_command_withdraws_from_the_worklist(before: Path, tmp_path: Path) -
     assert entry.exists()
     done = run("--config", str(site))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 worklist entries went" in done.stdout
+    assert "1 worklist entries and 0 fetched files went" in done.stdout
     assert (entry.exists(), other.exists()) == (False, True)
     assert left_of_them(out) == []
     for word in (NAME, ACCESSION, UID):
