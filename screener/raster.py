@@ -218,10 +218,11 @@ def _decode_tiff(content: memoryview, limits: Limits) -> _Decoded:
     if len(pages) > 1:
         raise FileRejected(ReasonCode.MULTI_FRAME)
     tiff.check_tiff(page)
+    is_jpeg = page.first(tiff.COMPRESSION, 1) == tiff.JPEG
     return _Decoded(
         tiff.decode_tiff(content, page, limits.pixels),
-        with_version("imagecodecs/libtiff"),
+        with_version("imagecodecs/libjpeg-turbo" if is_jpeg else "imagecodecs/libtiff"),
         page.first(tiff.ORIENTATION, 1),
-        is_lossy=page.first(tiff.COMPRESSION, 1) == tiff.JPEG,
+        is_lossy=is_jpeg,
         white_is_zero=page.first(tiff.PHOTOMETRIC, tiff.BLACK_IS_ZERO) == tiff.WHITE_IS_ZERO,
     )

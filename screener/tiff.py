@@ -1,7 +1,7 @@
 """TIFF structure and decoding; the structure also serves EXIF blocks.
 
 Called by `screener.raster`. libtiff gives grey for what is missing, so every strip is looked up in
-the file first. Only integer tags are read.
+the file first; strips of JPEG are decoded by `screener.tiff_jpeg`. Only integer tags are read.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
-from screener.codestream import to_end_marker
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode
+from screener.stored_values import ybr_to_rgb
+from screener.tiff_jpeg import JpegPage, decode_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,7 @@ NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS_PER_SAMPLE = 254, 256, 257, 258
 COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES_PER_PIXEL = 259, 262, 274, 277
 STRIP_OFFSETS, STRIP_BYTE_COUNTS, PLANAR_CONFIGURATION = 273, 279, 284
 COLOR_MAP, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS = 320, 322, 323, 324, 325
-EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+ROWS_PER_STRIP, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 278, 338, 339, 347
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _read_tag(
         (place,) = struct.unpack_from(f"{order}Q" if is_big else f"{order}I", content, place)
     if place + size > len(content):
         raise FileRejected(ReasonCode.TRUNCATED, "a TIFF array lies past the end")
-    if letter := _FORMATS.get(kind):
+    if letter := "B" if tag == JPEG_TABLES else _FORMATS.get(kind):
         tags[tag] = struct.unpack_from(f"{order}{count}{letter}", content, place)
 
 
@@ -127,18 +128,26 @@ def check_tiff(page: TiffPage) -> None:
     """
     if page.first(PHOTOMETRIC, BLACK_IS_ZERO) not in (0, 1, RGB, PALETTE, YCBCR):
         raise FileRejected(ReasonCode.COLOUR)
-    if page.first(COMPRESSION, 1) not in _COMPRESSIONS:
+    compression = page.first(COMPRESSION, 1)
+    if compression not in _COMPRESSIONS:
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX, "a TIFF compression that is not read")
+    if compression != JPEG and page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR:
+        # libtiff would turn it, and give black for what is missing.
+        raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX, "YCbCr in a TIFF that is not JPEG")
     # Samples of one width and format (unsigned, signed, float); one bit holds no radiograph.
     depths = set(page.tags.get(BITS_PER_SAMPLE, (1,)))
     formats = set(page.tags.get(SAMPLE_FORMAT, (1,)))
-    several = page.first(SAMPLES_PER_PIXEL, 1) > 1
-    if depths not in ({8}, {16}, {32}) or formats not in (({1},) if several else ({1}, {2}, {3})):
+    samples = page.first(SAMPLES_PER_PIXEL, 1)
+    if compression == JPEG:
+        readable = depths in ({8}, {12}, {16}) and formats == {1} and samples in (1, 3)
+    else:
+        readable = depths in ({8}, {16}, {32}) and (formats == {1} or samples == 1)
+    if not readable or not formats <= {1, 2, 3}:
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX, "TIFF samples that are not read")
 
 
 def decode_tiff(content: memoryview, page: TiffPage, pixels: int) -> Samples:
-    """Decode one page with libtiff.
+    """Decode one page.
 
     Args:
         content: The whole file.
@@ -151,12 +160,33 @@ def decode_tiff(content: memoryview, page: TiffPage, pixels: int) -> Samples:
     Raises:
         FileRejected: TRUNCATED, FRAME_TRUNCATED (a JPEG strip), MALFORMED, BOMB, DECODE_ERROR.
     """
-    _require_data(content, page, pixels)
+    pieces = _require_data(content, page, pixels)
+    if page.first(COMPRESSION, 1) == JPEG:
+        return _decode_jpeg(pieces, page)
     samples = np.asarray(imagecodecs.tiff_decode(bytes(content), index=page.index))
     samples = _channels_last(samples, page)
     if samples.shape[:2] != (page.first(LENGTH, 0), page.first(WIDTH, 0)):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")
     return samples
+
+
+def _decode_jpeg(pieces: list[memoryview], page: TiffPage) -> Samples:
+    rows, columns = page.first(LENGTH, 0), page.first(WIDTH, 0)
+    is_tiled = TILE_OFFSETS in page.tags
+    samples, precision = page.first(SAMPLES_PER_PIXEL, 1), page.first(BITS_PER_SAMPLE, 1)
+    described = JpegPage(
+        rows=rows,
+        columns=columns,
+        samples_per_pixel=samples,
+        precision=precision,
+        piece_rows=page.first(TILE_LENGTH, 0) if is_tiled else page.first(ROWS_PER_STRIP, rows),
+        piece_columns=page.first(TILE_WIDTH, 0) if is_tiled else columns,
+        planes=samples if page.first(PLANAR_CONFIGURATION, 1) == 2 else 1,
+        tables=bytes(page.tags.get(JPEG_TABLES, ())),
+    )
+    decoded = decode_pieces(pieces, described)
+    is_ybr = page.first(PHOTOMETRIC, BLACK_IS_ZERO) == YCBCR
+    return ybr_to_rgb(decoded, precision) if is_ybr else decoded
 
 
 def _channels_last(samples: Samples, page: TiffPage) -> Samples:
@@ -174,7 +204,7 @@ def _channels_last(samples: Samples, page: TiffPage) -> Samples:
         and samples.shape[0] == per_pixel
     ):
         samples = np.moveaxis(samples, 0, -1)
-    base = 3 if photometric in (RGB, YCBCR) else 1
+    base = 3 if photometric == RGB else 1
     extra = page.tags.get(EXTRA_SAMPLES, ())
     if samples.ndim not in (2, 3) or (samples.ndim == 3 and samples.shape[2] < base):
         raise FileRejected(ReasonCode.MALFORMED, "a TIFF with other samples than it claims")
@@ -184,8 +214,8 @@ def _channels_last(samples: Samples, page: TiffPage) -> Samples:
     return samples[..., : base + 1] if has_alpha else samples[..., :base]
 
 
-def _require_data(content: memoryview, page: TiffPage, pixels: int) -> None:
-    """Every strip or tile lies in the file, and is whole where its compression can tell."""
+def _require_data(content: memoryview, page: TiffPage, pixels: int) -> list[memoryview]:
+    """The strips or tiles: each lies in the file, and is whole where deflate can tell."""
     is_tiled = TILE_OFFSETS in page.tags
     offsets = page.tags.get(TILE_OFFSETS if is_tiled else STRIP_OFFSETS, ())
     lengths = page.tags.get(TILE_BYTE_COUNTS if is_tiled else STRIP_BYTE_COUNTS, ())
@@ -195,15 +225,15 @@ def _require_data(content: memoryview, page: TiffPage, pixels: int) -> None:
         raise FileRejected(ReasonCode.TOO_LARGE, "a tile of more pixels than the limit")
     if any(offset + length > len(content) for offset, length in zip(offsets, lengths, strict=True)):
         raise FileRejected(ReasonCode.TRUNCATED, "TIFF data lies past the end")
-    compression = page.first(COMPRESSION, 1)
+    pieces = [
+        content[offset : offset + length] for offset, length in zip(offsets, lengths, strict=True)
+    ]
     # At most four samples of four bytes.
     room = 16 * pixels
-    for offset, length in zip(offsets, lengths, strict=True):
-        data = content[offset : offset + length]
-        if compression == JPEG:
-            to_end_marker(data)
-        elif compression in _DEFLATE:
-            room -= _deflated_size(data, room)
+    if page.first(COMPRESSION, 1) in _DEFLATE:
+        for piece in pieces:
+            room -= _deflated_size(piece, room)
+    return pieces
 
 
 def _deflated_size(data: memoryview, room: int) -> int:
