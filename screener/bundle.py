@@ -109,14 +109,25 @@ def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
             )
         return shipped.read_bytes()
     if not path.is_file():
-        raise UsageError(f"no such model: {str(path)!r}", mend="name an ONNX file with --model")
+        raise UsageError(
+            f"no such model: {str(path)!r}",
+            "there is no file of that name; nothing was written",
+            "name an ONNX file with --model",
+        )
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"the model {str(path)!r} cannot be read", error.strerror or "") from error
+        raise UsageError(
+            f"the model {str(path)!r} cannot be read",
+            f"{error.strerror or 'the disk failed'}; nothing was written",
+            "check the permissions, or name another with --model",
+        ) from error
     if len(content) > MAX_BYTES:
-        raise UsageError(f"the model {str(path)!r} is larger than {MAX_BYTES // 1024**2} MB")
+        raise UsageError(
+            f"the model {str(path)!r} is larger than {MAX_BYTES // 1024**2} MB",
+            mend="use a model that `screener export` wrote",
+        )
     return content
 
 

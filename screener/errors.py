@@ -37,9 +37,12 @@ class RunError(ScreenerError):
 
 
 class UsageError(ScreenerError):
-    """Wrong usage, site file or model. Nothing was written."""
+    """Wrong usage, site file or model. Nothing was written, which is said where `why` is empty."""
 
     exit_code = 2
+
+    def __init__(self, what: str, why: str = "", mend: str = "") -> None:
+        super().__init__(what, why or "nothing was written", mend)
 
 
 class NothingToScreenError(ScreenerError):

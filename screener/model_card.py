@@ -179,7 +179,10 @@ def read_card(content: bytes) -> ModelCard:
         card = read_strictly(ModelCard, content, "card", MAX_CARD_BYTES)
         _check(card)
     except InvalidValueError as error:
-        raise UsageError(f"the model card is not valid: {error}") from error
+        raise UsageError(
+            f"the model card is not valid: {error}",
+            mend="use a model that `screener export` of this version wrote",
+        ) from error
     return card
 
 

@@ -257,7 +257,9 @@ def site_layout(layout: TableLayout) -> TableLayout:
     try:
         layout.choose(TRIAGE_COLUMNS)
     except ValueError as error:
-        raise UsageError(f"[report] of the site file: {error}") from None
+        raise UsageError(
+            f"[report] of the site file: {error}", mend="the README lists the columns"
+        ) from None
     return layout
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import grp
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ class Settings:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(
                 f"threshold = {self.threshold!r} is not between 0 and 1",
-                "it is compared with the calibrated score",
+                "it is compared with the calibrated score; nothing was written",
                 "`screener model show` lists thresholds that were measured",
             )
         if self.threshold is not None and self.operating_point:
@@ -211,11 +212,13 @@ class Settings:
             if triage not in {Triage.FLAGGED, Triage.NOT_SCREENED}:
                 raise UsageError(
                     f"[priority] maps {triage.value!r}",
-                    "only a study that is FLAGGED or NOT_SCREENED may be raised",
+                    "only FLAGGED and NOT_SCREENED may be raised; nothing was written",
+                    "leave that line out",
                 )
             if len(word) > SHORT_STRING or not word.isprintable():
                 raise UsageError(
-                    f"[priority] {triage} = {word!r} is not a word of at most 16 characters"
+                    f"[priority] {triage} = {word!r} is not a word of at most 16 characters",
+                    mend="give a word that the worklist knows, HIGH for example",
                 )
 
 
@@ -255,9 +258,11 @@ def _from_site(config: Path) -> Settings:
 
 def _at_most(name: str, value: float, most: float) -> None:
     if value > most:
-        raise UsageError(f"{name} = {value!r} is more than {most}")
+        raise UsageError(f"{name} = {value!r} is more than {most}", mend=f"give at most {most}")
 
 
 def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
-        raise UsageError(f"{name} = {value!r} is less than {least}")
+    # The command line takes "nan" for a number, which is neither more nor less than any.
+    if not value >= least:
+        fault = "no number" if math.isnan(value) else f"less than {least}"
+        raise UsageError(f"{name} = {value!r} is {fault}", mend=f"give at least {least}")

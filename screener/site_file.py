@@ -46,14 +46,13 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
         ) from None
     except RecursionError:
         raise UsageError(
-            f"the site file {str(path)!r} is nested too deeply", "nothing was written"
+            f"the site file {str(path)!r} is nested too deeply",
+            mend="`screener init` writes a whole file to compare with",
         ) from None
     try:
         return _Reader(schema, path.parent).table(schema, table, "")
     except UsageError as error:
-        # The site file is read before anything else is done.
-        why = error.why or "nothing was written"
-        raise UsageError(f"{str(path)!r}: {error.what}", why, error.mend) from None
+        raise UsageError(f"{str(path)!r}: {error.what}", error.why, error.mend) from None
 
 
 def _content(path: Path) -> bytes:
@@ -116,7 +115,8 @@ class _Reader:
             return value
         raise UsageError(
             f"{name} = {_quoted(value)} is {_TYPES.get(type(value), 'a date or time')}",
-            f"it must be {_WANTED.get(origin, 'a table')}",
+            f"it must be {_WANTED.get(origin, 'a table')}; nothing was written",
+            "mend that line; `screener init` writes a whole file to compare with",
         )
 
     def _unknown_key(self, key: str, section: str, known: tuple[str, ...]) -> UsageError:

@@ -119,6 +119,16 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         ("scan x --out y --threshold 2", "threshold = 2.0 is not between 0 and 1", "model show"),
         ("scan x --out y --threshold .2 --operating-point a", "both an operating point", "leave"),
         ("scan x --out y --config none.toml", "'none.toml' cannot be read", "screener init"),
+        ("scan . --out y --model none.onnx", "no such model: 'none.onnx'", "--model"),
+        ("scan . --out y --model /dev/null", "no such model: '/dev/null'", "--model"),
+        ("scan . --out y --model {file}", "is not an ONNX file", "export it again"),
+        ("scan . --out y --precision int8 --model {tiny}", "not int8", "--model"),
+        ("scan . --out y --operating-point a --model {tiny}", "no operating point", "default"),
+        ("scan . --out y --since a --model {tiny}", "no published run 'a'", "leave --since"),
+        ("scan . --out y --settle nan", "settle = nan is no number", "at least 0"),
+        ("scan . --out y --settle -1", "settle = -1.0 is less than 0", "at least 0"),
+        ("scan . --out y --workers 5000", "workers = 5000 is more than", "at most"),
+        ("scan . --out y --require-gpu --device cpu", "a GPU is required", "leave one"),
         ("model show none.onnx", "no such model: 'none.onnx'", "--model"),
     ],
 )
@@ -131,11 +141,14 @@ def test_wrong_usage_ends_with_2_in_three_parts_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(*arguments.split())
+    code, out, err = call(*arguments.format(tiny=TINY, file=__file__).split())
     assert (code, out) == (2, "")
-    assert err.startswith("error: ")
-    assert what in err.splitlines()[0]
-    assert mend in err
+    error, why, advice = err.splitlines()
+    assert error.startswith("error: ")
+    assert what in error
+    assert why.startswith("why: ")
+    assert advice.startswith("help: ")
+    assert mend in advice
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
 
@@ -190,7 +203,7 @@ def test_traceback_may_stand_anywhere(call: Call, tmp_path: Path) -> None:
 def test_control_characters_of_a_name_do_not_reach_the_terminal(call: Call) -> None:
     _, _, err = call("model", "show", "a\x1b[31m\nb")
     assert "\x1b" not in err
-    assert err.count("\n") == 2
+    assert err.count("\n") == 3
     assert printable("a\x1b\x07\u2028ü\udcff") == "a\\x1b\\x07\\u2028ü\\udcff"
 
 
