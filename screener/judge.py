@@ -1,7 +1,8 @@
 """By what a path was judged, so that an old wreck is judged again only where that changed.
 
-A path's `judged_by` is the program (version, code, settings) and, for a failure, what decoded it or
-would have: an upgrade of the JPEG-LS decoder tries the broken JPEG-LS films again and no other.
+A path's `judged_by` is the program (version, code, settings), the age range of the model and, for a
+failure, what decoded it or would have: an upgrade of the JPEG-LS decoder tries the broken JPEG-LS
+films again and no other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG
 from screener.outcomes import Outcome
 
 _BY = " by "
+_AGED = " aged "
 _AND = "; "
 # Modules of the package's own folder that judge no file: they may change without a new verdict.
 _ELSEWHERE = ("cli", "console", "doctor", "explain", "site_", "publication", "reporting", "switch")
@@ -43,22 +45,29 @@ class Judge:
     Attributes:
         program: Version, code and settings.
         versions: Decoder -> what `judged_by` calls it, its version included.
+        ages: The age range of the model.
     """
 
     program: str
     versions: Mapping[str, str]
+    ages: str = ""
 
     def judged_by(self, outcome: str, instance: Instance | None) -> str:
         """What is kept with a path's verdict."""
+        program = f"{self.program}{_AGED}{self.ages}"
         if outcome != Outcome.FAILED:
-            return self.program
+            return program
         names = sorted(self.versions[library] for library in _decoders_of(instance))
-        return f"{self.program}{_BY}{_AND.join(names)}"
+        return f"{program}{_BY}{_AND.join(names)}"
 
-    def is_still(self, judged_by: str) -> bool:
-        """Whether program and decoders of a verdict are the ones of this run."""
-        program, by, decoders = judged_by.partition(_BY)
-        if program != self.program:
+    def is_still(self, judged_by: str, *, recent: bool = True) -> bool:
+        """Whether program, age range and decoders of a verdict are the ones of this run.
+
+        A new model's age range is for the `recent` studies: older ones keep their verdict.
+        """
+        judge, by, decoders = judged_by.partition(_BY)
+        program, _, ages = judge.partition(_AGED)
+        if program != self.program or (recent and ages != self.ages):
             return False
         return not by or set(decoders.split(_AND)) <= set(self.versions.values())
 
@@ -71,7 +80,8 @@ def judge_of(settings: ExamineSettings) -> Judge:
     every = _AND.join(sorted(versions.values()))
     # In one word: they stand in the row of each wreck.
     versions[_ALL] = f"{_ALL} {hashlib.sha256(every.encode()).hexdigest()[:16]}"
-    return Judge(f"{__version__} {_code()} {settings!r}", versions)
+    program = f"{__version__} {_code()} {replace(settings, age_range=None)!r}"
+    return Judge(program, versions, f"{settings.age_range}")
 
 
 def _decoders_of(instance: Instance | None) -> tuple[str, ...]:

@@ -65,11 +65,12 @@ def need_of(
         stamp = replace(stamp, ctime_ns=known.stamp.ctime_ns, inode=known.stamp.inode)
     if known.outcome == Outcome.FAILED:
         return _need_of_failure(known, stamp, run)
+    recent = known.study_key in run.recent_studies
     judged_by_model = known.points_id is not None
-    if not judged_by_model and not run.judge.is_still(known.judged_by):
+    if not judged_by_model and not run.judge.is_still(known.judged_by, recent=recent):
         return Need.EXAMINE
     outdated = judged_by_model and known.points_id != run.points_id
-    if outdated and known.study_key in run.recent_studies:
+    if outdated and recent:
         return Need.REJUDGE if stamp == known.stamp else Need.EXAMINE
     if stamp == known.stamp:
         return Need.NOTHING
@@ -77,7 +78,8 @@ def need_of(
 
 
 def _need_of_failure(known: Known, stamp: FileStamp, run: Run) -> Need:
-    if stamp != known.stamp or not run.judge.is_still(known.judged_by):
+    recent = known.study_key in run.recent_studies
+    if stamp != known.stamp or not run.judge.is_still(known.judged_by, recent=recent):
         return Need.EXAMINE
     again = known.reason_code in RETRIED and known.attempts < NIGHTS
     return Need.EXAMINE if again else Need.NOTHING

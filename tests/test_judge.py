@@ -61,6 +61,13 @@ def test_other_settings_or_code_judge_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert not judge_of(ExamineSettings()).is_still(judged)
 
 
+def test_another_age_range_judges_recent_studies_again_alone() -> None:
+    judged = judge_of(ExamineSettings(age_range=(18, 99))).judged_by(Outcome.INELIGIBLE, PNG)
+    other = judge_of(ExamineSettings(age_range=(4, 99)))
+    assert not other.is_still(judged)
+    assert other.is_still(judged, recent=False)
+
+
 def test_a_decoder_that_does_not_load_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> str:
         raise ImportError(name)

@@ -14,7 +14,7 @@ from screener.rescan import NIGHTS, Need, Run, need_of
 
 STAMP = FileStamp(size=1000, mtime_ns=1, ctime_ns=2, inode=3)
 CHANGED = [replace(STAMP, **{name: 999}) for name in ("size", "mtime_ns", "ctime_ns", "inode")]
-JUDGE = Judge("v1", {"charls": "charls 2", "pydicom": "pydicom 3"})
+JUDGE = Judge("v1", {"charls": "charls 2", "pydicom": "pydicom 3"}, "18 to 99")
 RUN = Run(points_id=7, judge=JUDGE, rescan=False, recent_studies={"recent"})
 
 SCORED = Known(
@@ -44,12 +44,20 @@ BROKEN = replace(CUT, reason_code="DECODE_ERROR")
         (replace(SCORED, points_id=6), Need.NOTHING),
         (replace(SCORED, points_id=6, study_key="recent"), Need.REJUDGE),
         (LATERAL, Need.NOTHING),
+        (replace(LATERAL, judged_by="v1 aged 4 to 99"), Need.NOTHING),
+        (replace(LATERAL, judged_by="v1 aged 4 to 99", study_key="recent"), Need.EXAMINE),
+        (replace(LATERAL, judged_by="v1 aged 18 to 99", study_key="recent"), Need.NOTHING),
         (replace(LATERAL, judged_by="v0"), Need.EXAMINE),
         (BROKEN, Need.NOTHING),
         (replace(BROKEN, judged_by="v0"), Need.EXAMINE),
         (replace(BROKEN, judged_by="v1 by charls 2; pydicom 3"), Need.NOTHING),
         (replace(BROKEN, judged_by="v1 by charls 1; pydicom 3"), Need.EXAMINE),
         (replace(BROKEN, judged_by="v0 by charls 2; pydicom 3"), Need.EXAMINE),
+        (replace(BROKEN, judged_by="v1 aged 4 to 99 by charls 2; pydicom 3"), Need.NOTHING),
+        (
+            replace(BROKEN, judged_by="v1 aged 4 to 99 by charls 2", study_key="recent"),
+            Need.EXAMINE,
+        ),
         (replace(CUT, attempts=NIGHTS, judged_by="v1 by charls 2"), Need.NOTHING),
         (replace(CUT, attempts=NIGHTS, judged_by="v1 by charls 1"), Need.EXAMINE),
         (CUT, Need.EXAMINE),
