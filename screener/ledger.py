@@ -202,7 +202,9 @@ class Ledger:
             " attempts = CASE WHEN images.size IS excluded.size"
             " AND images.mtime_ns IS excluded.mtime_ns AND images.outcome = excluded.outcome"
             " THEN images.attempts + 1 ELSE 1 END,"
+            # Another content or another reason under the same name is another failure.
             " failure_reported = CASE WHEN excluded.outcome = 'FAILED'"
+            " AND images.reason_code = excluded.reason_code AND images.sha256 = excluded.sha256"
             " THEN images.failure_reported ELSE 0 END",
             tuple(values.values()),
         )

@@ -327,10 +327,8 @@ class Night:
             self.committed = time.monotonic()
 
     def _require_enough(self) -> None:
-        if self.settings.allow_empty:
-            return
         for root in self.roots:
-            if not self.paths.saw_any(self.number, root):
+            if not self.settings.allow_empty and not self.paths.saw_any(self.number, root):
                 raise NothingToScreenError(
                     f"nothing is in {os.fsdecode(root)!r}",
                     "an archive that is not mounted must not replace a good report",

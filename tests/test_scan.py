@@ -9,11 +9,13 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from screener.bundle import load_bundle, with_card
 from screener.errors import (
     InterruptedRunError,
     LockedError,
@@ -396,6 +398,24 @@ def test_older_study_keeps_the_verdict_of_its_time(studies: Path, tmp_path: Path
     assert set(names.values()) == {"default"}
 
 
+@pytest.mark.parametrize("recent", [True, False])
+def test_age_range_of_a_new_model_reaches_recent_studies_alone(
+    recent: bool, tmp_path: Path
+) -> None:
+    tiny, out = load_bundle(TINY), tmp_path / "out"
+    other = tmp_path / "other.onnx"
+    other.write_bytes(with_card(tiny, replace(tiny.card, age_range_years=(4.0, 120.0))))
+    save(dataset(draw(1), 1, PatientAge="010Y"), tmp_path / "studies" / "child")
+    run(tmp_path / "studies", out)
+    assert [row["reason_code"] for row in rows(out)] == ["FRONTAL_TURNED_AWAY"]
+    if not recent:
+        with Ledger(out / "state.sqlite") as ledger:
+            ledger.db.execute("UPDATE studies SET first_seen_at = '2020-01-01T00:00:00Z'")
+            ledger.commit()
+    assert run(tmp_path / "studies", out, model=other).examined == recent
+    assert rows(out)[0]["images_scored"] == ("1" if recent else "0")
+
+
 def test_rescan_examines_everything(studies: Path, tmp_path: Path) -> None:
     run(studies, tmp_path / "out")
     assert run(studies, tmp_path / "out", rescan=True).examined == 7
@@ -427,6 +447,35 @@ def test_empty_folder_where_it_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     assert run(tmp_path / "bare", tmp_path / "out", allow_empty=True).exit_code == 0
     assert rows(tmp_path / "out") == []
+    with pytest.raises(NothingToScreenError, match="fewer than min_paths = 1"):
+        run(tmp_path / "bare", tmp_path / "out", allow_empty=True, min_paths=1)
+
+
+def test_another_failure_under_the_same_name_is_new(studies: Path, tmp_path: Path) -> None:
+    out, path = tmp_path / "out", studies / "b" / "cut.dcm"
+    before = path.read_bytes()
+    assert [run(studies, out).exit_code, run(studies, out).exit_code] == [3, 0]
+    whole = save(dataset(draw(6), 6), path).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    age(studies)
+    assert [run(studies, out).new_failures, run(studies, out).new_failures] == [1, 0]
+    # The same in other words: first still being written, then cut for good.
+    path.write_bytes(before)
+    codes = [run(studies, out).outcomes["FAILED"]]
+    age(studies)
+    summary = run(studies, out)
+    codes.append(summary.outcomes["FAILED"])
+    assert codes == [{"UNSTABLE": 1}, {"TRUNCATED": 1}]
+    assert summary.exit_code == 3
+
+
+def test_failure_that_was_away_for_a_report_is_new_again(studies: Path, tmp_path: Path) -> None:
+    out, path = tmp_path / "out", studies / "b" / "cut.dcm"
+    run(studies, out)
+    path.rename(tmp_path / "away")
+    assert run(studies, out).exit_code == 0
+    (tmp_path / "away").rename(path)
+    assert [run(studies, out).exit_code, run(studies, out).exit_code] == [3, 0]
 
 
 def test_second_run_at_once_is_refused(studies: Path, tmp_path: Path) -> None:

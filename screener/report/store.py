@@ -256,8 +256,8 @@ class ReportStore:
         self._keep_told(run, made_by)
         condition, values = under(roots)
         self._db.execute(
-            "UPDATE images SET failure_reported = 1 WHERE outcome = 'FAILED' AND gone = 0"
-            f" AND failure_reported = 0 AND {condition}",
+            "UPDATE images SET failure_reported = 1 - gone WHERE outcome = 'FAILED'"
+            f" AND failure_reported = gone AND {condition}",
             values,
         )
         self._ledger.commit()
