@@ -198,6 +198,9 @@ def display_path(path: bytes) -> str:
     backslash that would read so in the name itself; two paths never give one text.
     """
     text = path.decode("utf-8", "surrogateescape")
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        # Most names: a regular expression costs three times as much.
+        return text
     return _ESCAPED.sub(_escape, text)
 
 

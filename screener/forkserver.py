@@ -24,23 +24,21 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from screener.children import die_with, live_with
 from screener.domain import Examined, Limits
 from screener.wire import pack_result, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_DUMPABLE = 4
 
 
 def main() -> None:
     """Serve until the scan is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
     entry = _load(sys.argv[2])
-    _die_with_parent(int(sys.argv[3]))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A terminal sends them to the whole group; the scan decides when work ends.
-        signal.signal(number, signal.SIG_IGN)
+    live_with(int(sys.argv[3]))
     # What is loaded stays: a collection in a worker would copy its pages, a fork after a crash all
     # of them again.
     gc.freeze()
@@ -133,16 +131,9 @@ def _load(entry: str) -> Callable[..., Any]:
     return found
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent ends (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def _work(channel: socket.socket, entry: Callable[..., Any], request: dict[str, Any]) -> None:
     """The life of a worker: one task after another, each within its limits. Never returns."""
-    _die_with_parent(request["parent"])
+    die_with(request["parent"])
     from screener.examine_settings import ExamineSettings
 
     values = request["settings"]

@@ -78,7 +78,9 @@ _SHAPES: Mapping[str, str] = {
 }
 
 
-def mask(row: Mapping[str, object], mode: Identifiers | str, key: bytes = b"") -> dict[str, object]:
+def mask(
+    row: Mapping[str, object], mode: Identifiers | str, key: bytes = b""
+) -> Mapping[str, object]:
     """A row of `triage.csv` or `images.csv` as the mode lets it be seen.
 
     Args:
@@ -90,7 +92,7 @@ def mask(row: Mapping[str, object], mode: Identifiers | str, key: bytes = b"") -
         ValueError: Pseudonyms are asked for and the key is none.
     """
     if mode == Identifiers.FULL:
-        return dict(row)
+        return row
     mode = Identifiers(mode)
     if mode is Identifiers.PSEUDONYM and len(key) < KEY_BYTES:
         raise ValueError(f"a key of {KEY_BYTES} bytes is needed")

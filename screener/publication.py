@@ -20,7 +20,7 @@ import re
 import shutil
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 from screener.durable import (
     PRIVATE,
@@ -42,6 +42,28 @@ if TYPE_CHECKING:
 
     from screener.durable import Writer
 
+
+@runtime_checkable
+class Beside(Protocol):
+    """A `Writer` of a file that may be written elsewhere while the others are written here."""
+
+    def __call__(self, stream: BinaryIO) -> int | None:
+        """Write it here and now."""
+        ...
+
+    def begin(self, path: Path, access: Access) -> None:
+        """Begin to write it elsewhere, or do nothing."""
+        ...
+
+    def facts(self) -> dict[str, object] | None:
+        """Wait until it is written; None where that was not begun or failed, and left no file."""
+        ...
+
+    def stop(self) -> None:
+        """Write no more."""
+        ...
+
+
 KEPT_RUNS = 30
 _WRITING, _READY = ".writing", ".ready"
 _RUN_NUMBER = re.compile(r"\.?[0-9]{8}T[0-9]{6}Z-([0-9]{6,9})(?![0-9])")
@@ -59,7 +81,8 @@ def publish_run(
     Args:
         out: The output folder; made where it is missing.
         run_id: Names the run; later runs sort behind earlier ones.
-        files: Name -> what writes it. Called in this order, one at a time.
+        files: Name -> what writes it. Called in this order, one at a time; a `Beside` is begun
+            first and waited for last.
         summary: What `run.json` says of the run, asked for when the files are written; `run_id` and
             `files` are added.
         access: Who may read the published files.
@@ -215,7 +238,7 @@ def _write_run(
     writing = runs / f".{run_id}{_WRITING}"
     ready = runs / f".{run_id}{_READY}"
     writing.mkdir(mode=0o700)
-    written = {name: write_file(writing / name, write, access) for name, write in files.items()}
+    written = _write_files(writing, files, access)
     manifest = {**summary(), "run_id": run_id, "files": written}
     content = f"{json.dumps(manifest, indent=2, allow_nan=False)}\n".encode()
 
@@ -224,6 +247,26 @@ def _write_run(
     writing.rename(ready)
     sync_folder(runs)
     return ready
+
+
+def _write_files(
+    folder: Path, files: Mapping[str, Writer], access: Access
+) -> dict[str, dict[str, object]]:
+    """Write the files of a report; what `write_file` says of each, in their order."""
+    beside = {name: write for name, write in files.items() if isinstance(write, Beside)}
+    written: dict[str, dict[str, object]] = {}
+    try:
+        for name, begun in beside.items():
+            begun.begin(folder / name, access)
+        for name, write in files.items():
+            if name not in beside:
+                written[name] = write_file(folder / name, write, access)
+        for name, begun in beside.items():
+            written[name] = begun.facts() or write_file(folder / name, begun, access)
+    finally:
+        for begun in beside.values():
+            begun.stop()
+    return {name: written[name] for name in files}
 
 
 def _discard(runs: Path, run_id: str) -> None:

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,20 +18,22 @@ from screener import __version__
 from screener.domain import Triage
 from screener.durable import access_for
 from screener.errors import RunError, UsageError
-from screener.identifiers import mask, read_key
+from screener.identifiers import read_key
 from screener.log import EventLog
 from screener.model_card import write_card
 from screener.outcomes import Outcome
 from screener.publication import finish_interrupted, open_to_others, publish_run
-from screener.report.columns import TRIAGE_COLUMNS, image_columns
-from screener.report.html import LISTED, SHOWN
+from screener.report.columns import TRIAGE_COLUMNS
+from screener.report.html import LISTED
+from screener.report.images import ImagesWriter, ImageTable
+from screener.report.layout import CONTRACT, TableLayout
 from screener.report.page import ReportFacts
 from screener.report.page_guard import PageGuard
-from screener.report.pictures import Picture, picture_of
-from screener.report.rows import image_row, shown_path, triage_row
+from screener.report.paths import PathStore
+from screener.report.rows import shown_path
 from screener.report.store import ReportStore
-from screener.report.tables import CONTRACT, SPREADSHEET, TableLayout, write_table
 from screener.report.verdicts import Report, verdicts
+from screener.report.writers import writers_of
 from screener.report_facts import LAST, LastReport
 from screener.summary import RunSummary
 
@@ -53,9 +55,9 @@ def publish(
     """
     from screener.summary import RunSummary
 
-    store = ReportStore(night.ledger)
+    store, paths = ReportStore(night.ledger), PathStore(night.ledger.db, night.roots)
     report = _report(night)
-    outcomes = store.counts(night.roots)
+    outcomes = paths.counts()
     seen = sum(sum(codes.values()) for codes in outcomes.values())
     if seen != night.found:
         raise RunError(
@@ -71,7 +73,7 @@ def publish(
     tallies = Tallies()
     for row in store.read_verdicts(night.run_id):
         tallies.add(row)
-    new_failures = store.new_failures(night.roots)
+    new_failures = paths.new_failures()
     failed = sum(outcomes.get(Outcome.FAILED, {}).values())
     fails = {"new": new_failures, "any": failed, "never": 0}[night.settings.fail_on]
     notices = [night.classifier.notice] if night.classifier.notice else []
@@ -101,8 +103,26 @@ def publish(
         examined=night.examined,
         notices=tuple(notices),
     )
-    page, facts = PageGuard(), _facts(night, store, summary, tallies)
-    writers = _writers(night, store, report, out, facts, page)
+    page, facts = PageGuard(), _facts(night, summary, tallies)
+    key = b""
+    if night.settings.identifiers == "pseudonym":
+        key = read_key(out.with_name(f"{out.name}.key"), out)
+    table = ImageTable(
+        tuple(night.roots), night.run_id, report.findings, night.settings.identifiers, key
+    )
+    # Another process sees what is committed.
+    night.ledger.commit()
+    images = ImagesWriter(table, night.ledger.db, night.state, summary.paths)
+    writers = writers_of(
+        store,
+        night.run_id,
+        images,
+        page,
+        facts,
+        night.settings,
+        site_layout(night.settings.report),
+        key,
+    )
     publish_run(
         out, night.run_id, writers, lambda: _run_facts(night, summary, command, page), access
     )
@@ -111,6 +131,8 @@ def publish(
     store.mark_published(night.number, _now(), night.roots, made_by)
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()
+    if images.lost:
+        (events or EventLog()).event("images_process_lost", run_id=night.run_id, how=images.lost)
     if page.fault:
         (events or EventLog()).event("page_failed", run_id=night.run_id, fault=page.fault)
         notice = f"report.html could not be drawn ({page.fault}): please report it as a bug;"
@@ -122,7 +144,7 @@ def tell_failures(night: Night, events: EventLog) -> None:
     """One event for each path that FAILED, by its place in `images.csv`, never by its name."""
     if not events.is_open:
         return
-    for row, path, code, reported in ReportStore(night.ledger).failed_paths(night.roots):
+    for row, path, code, reported in PathStore(night.ledger.db, night.roots).failed():
         events.event(
             "path_failed",
             {"path": shown_path(path)},
@@ -170,7 +192,7 @@ def _report(night: Night) -> Report:
     )
 
 
-def _facts(night: Night, store: ReportStore, summary: RunSummary, tallies: Tallies) -> ReportFacts:
+def _facts(night: Night, summary: RunSummary, tallies: Tallies) -> ReportFacts:
     """What the head of the page says of the run."""
     return ReportFacts(
         run_id=night.run_id,
@@ -190,60 +212,10 @@ def _facts(night: Night, store: ReportStore, summary: RunSummary, tallies: Talli
         new_failures=summary.new_failures,
         failures=[
             failure | {"path": shown_path(failure["path"])}
-            for failure in store.failures(night.roots, LISTED)
+            for failure in PathStore(night.ledger.db, night.roots).failures(LISTED)
         ],
         notices=summary.notices,
     )
-
-
-def _writers(
-    night: Night,
-    store: ReportStore,
-    report: Report,
-    out: Path,
-    facts: ReportFacts,
-    page: PageGuard,
-) -> dict[str, Any]:
-    """A function that writes rows to a stream and returns their number, for each file."""
-    settings = night.settings
-    key = b""
-    if settings.identifiers == "pseudonym":
-        key = read_key(out.with_name(f"{out.name}.key"), out)
-
-    def triage_rows() -> Iterator[Mapping[str, Any]]:
-        rank = 0
-        for row in store.read_verdicts(night.run_id):
-            if settings.only_new and not row["is_new"]:
-                continue
-            rank += 1
-            yield mask(triage_row(row, rank), settings.identifiers, key)
-
-    def image_rows() -> Iterator[Mapping[str, Any]]:
-        for row in store.image_rows(night.roots):
-            yield mask(image_row(row, report.run_id, report.findings), settings.identifiers, key)
-
-    def studies() -> Iterator[tuple[Mapping[str, Any], Picture | None]]:
-        for rank, (row, image) in enumerate(store.pictured_verdicts(night.run_id, SHOWN), 1):
-            shown = mask(triage_row(row, rank), settings.identifiers, key)
-            # Text that is burned into a film would say what the report was told to leave out.
-            hidden = settings.identifiers != "full" and image["burned_in_annotation"]
-            yield shown, None if hidden else picture_of(image, row["finding"])
-
-    facts = replace(
-        facts, failures=[mask(each, settings.identifiers, key) for each in facts.failures]
-    )
-    columns = image_columns(report.findings)
-    layout = site_layout(settings.report)
-    writers = {
-        "triage.csv": lambda stream: write_table(stream, TRIAGE_COLUMNS, triage_rows(), layout),
-        "images.csv": lambda stream: write_table(stream, columns, image_rows()),
-        "report.html": lambda stream: page.write(stream, facts, studies()),
-    }
-    if settings.spreadsheet:
-        writers["triage-spreadsheet.csv"] = lambda stream: write_table(
-            stream, TRIAGE_COLUMNS, triage_rows(), SPREADSHEET
-        )
-    return writers
 
 
 def site_layout(layout: TableLayout) -> TableLayout:

@@ -21,7 +21,7 @@ from screener.errors import UsageError
 from screener.pacs.doors import DicomWeb, Dimse, Retry
 from screener.pacs.site import CsvDoor, Publish, Worklist
 from screener.pacs.source import Pull, Receiver
-from screener.report.tables import TableLayout
+from screener.report.layout import TableLayout
 from screener.site_file import read_site_file
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]

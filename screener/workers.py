@@ -6,24 +6,20 @@ goes on while the scan's thread is busy with inference. See `screener.forkserver
 
 from __future__ import annotations
 
-import json
-import os
 import queue
 import selectors
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from screener.domain import Examined, Rejection, Unchanged
 from screener.errors import RunError
 from screener.outcomes import ReasonCode
 from screener.wire import BrokenFrame, pack, read_result, split
+from screener.worker_server import WorkerServer, ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +32,6 @@ TASKS_OF_A_LIFE = 2000
 """After so many files a worker is replaced: what its decoders leak goes with it."""
 QUEUED_PER_WORKER = 48
 """Enough small films to bridge one batch of inference; results are a fifth of a megabyte each."""
-_START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +80,7 @@ class WorkerPool:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
-        self._control, theirs = socket.socketpair()
-        # A library that starts threads when it is imported could not be forked.
-        single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = os.environ | dict.fromkeys(single, "1")
-        # glibc: give what a film took to the next one instead of to the kernel, which has to clear
-        # it anew: 2,700 page faults and 4 ms a film of 5 megapixels in JPEG 2000. What a larger one
-        # took beyond these goes back.
-        environment |= {"MALLOC_MMAP_THRESHOLD_": f"{32 << 20}"}
-        environment |= {"MALLOC_TRIM_THRESHOLD_": f"{128 << 20}"}
-        environment["PYTHONPATH"] = os.pathsep.join(part for part in sys.path if part)
-        # What a decoder prints could hold what it read; it goes nowhere.
-        self._server = subprocess.Popen(
-            [
-                # Never from the working folder: a `pydicom.py` may lie among the studies.
-                *(sys.executable, "-P", "-m", "screener.forkserver"),
-                *(str(theirs.fileno()), entry, str(os.getpid())),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        theirs.close()
-        self._lines = b""
+        self._server = WorkerServer(entry)
         self._failure = ""
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -129,9 +100,7 @@ class WorkerPool:
             self._thread.join()
         for worker in self._workers:
             worker.channel.close()
-        # The server kills its workers when its socket closes.
-        self._control.close()
-        self._server.wait()
+        self._server.close()
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
@@ -145,7 +114,7 @@ class WorkerPool:
             RunError: the server cannot be started or has died.
         """
         if self._thread is None:
-            self._await_server()
+            self._server.wait()
             self._thread = threading.Thread(target=self._serve, name="workers", daemon=True)
             self._thread.start()
         waiting = iter(tasks)
@@ -178,14 +147,14 @@ class WorkerPool:
     def _serve(self) -> None:
         try:
             self._selector.register(self._wake_read, selectors.EVENT_READ, data="wake")
-            self._selector.register(self._control, selectors.EVENT_READ, data="control")
+            self._selector.register(self._server.control, selectors.EVENT_READ, data="control")
             while not self._closing:
                 self._hand_out()
                 for key, _ in self._selector.select(self._patience()):
                     if key.data == "wake":
                         self._wake_read.recv(65536)
                     elif key.data == "control":
-                        self._read_control()
+                        self._bury(self._server.message())
                     else:
                         self._read_worker(key.data)
                 self._stop_overdue()
@@ -221,22 +190,15 @@ class WorkerPool:
                 continue
 
     def _spawn(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        settings = asdict(self._settings)
-        request = {"settings": settings, "parent": self._server.pid}
-        line = json.dumps(request).encode() + b"\n"
-        socket.send_fds(self._control, [line], [theirs.fileno()])
-        theirs.close()
-        worker = _Worker(ours)
+        worker = _Worker(self._server.ask_for_worker(self._settings))
         while not worker.pid:
-            message = self._next_line()
+            message = self._server.message()
             if "started" in message:
                 worker.pid = message["started"]
             else:
                 self._bury(message)
-        ours.setblocking(True)
         self._workers.append(worker)
-        self._selector.register(ours, selectors.EVENT_READ, data=worker)
+        self._selector.register(worker.channel, selectors.EVENT_READ, data=worker)
         return worker
 
     def _read_worker(self, worker: _Worker) -> None:
@@ -279,15 +241,11 @@ class WorkerPool:
                 self._kill(worker, ReasonCode.TIMEOUT)
 
     def _kill(self, worker: _Worker, verdict: ReasonCode) -> None:
-        """Only its parent may kill it: no other process can have its pid before it is reaped."""
         worker.verdict = verdict
         worker.deadline = float("inf")
-        self._control.sendall(json.dumps({"kill": worker.pid}).encode() + b"\n")
+        self._server.kill(worker.pid)
         while worker in self._workers:
-            self._bury(self._next_line())
-
-    def _read_control(self) -> None:
-        self._bury(self._next_line())
+            self._bury(self._server.message())
 
     def _bury(self, message: dict[str, Any]) -> None:
         for worker in self._workers:
@@ -331,45 +289,8 @@ class WorkerPool:
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
 
-    def _await_server(self) -> None:
-        self._control.settimeout(_START_S)
-        try:
-            self._next_line()
-        except TimeoutError:
-            raise RunError(
-                "the decoding processes did not start",
-                f"within {_START_S:.0f} s",
-                "see `screener doctor`",
-            ) from None
-        self._control.settimeout(None)
-
-    def _next_line(self) -> dict[str, Any]:
-        while b"\n" not in self._lines:
-            received = self._control.recv(65536)
-            if not received:
-                raise RunError(
-                    "the decoding processes ended",
-                    "their server did not start or was killed",
-                    "what was done is kept; see `screener doctor`",
-                )
-            self._lines += received
-        line, _, self._lines = self._lines.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
 
 def _obituary(worker: _Worker, status: int) -> Examined:
     """What is said of the file that a worker died on; its header is kept where it was read."""
     known = worker.header or Examined(None, "", None, Rejection(ReasonCode.DECODER_CRASH))
-    if worker.verdict is not None:
-        rejection = Rejection(worker.verdict)
-    elif status == -signal.SIGXCPU:
-        rejection = Rejection(ReasonCode.TIMEOUT, "processor time")
-    elif status == -signal.SIGKILL:
-        # Not by us: the kernel's out-of-memory killer.
-        rejection = Rejection(ReasonCode.OUT_OF_MEMORY, "killed")
-    elif status < 0:
-        rejection = Rejection(ReasonCode.DECODER_CRASH, signal.Signals(-status).name)
-    else:
-        rejection = Rejection(ReasonCode.DECODER_CRASH, f"exit code {status}")
-    return replace(known, result=rejection)
+    return replace(known, result=Rejection(worker.verdict) if worker.verdict else ending(status))

@@ -22,12 +22,8 @@ from screener.report.columns import (
     TRIAGE_COLUMNS,
     image_columns,
 )
-from screener.report.tables import (
-    IDENTIFIER_COLUMNS,
-    SPREADSHEET,
-    TableLayout,
-    write_table,
-)
+from screener.report.layout import SPREADSHEET, TableLayout
+from screener.report.tables import IDENTIFIER_COLUMNS, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -26,7 +26,7 @@ QUICK = ExamineSettings(limits=Limits(wall_s=1.5, cpu_s=1.0, memory_bytes=256 <<
 
 def cpu_s(pool: WorkerPool) -> float:
     """Processor time of the server and of the workers that it has buried (proc_pid_stat(5))."""
-    stat = Path(f"/proc/{pool._server.pid}/stat").read_text().rpartition(")")[2].split()
+    stat = Path(f"/proc/{pool._server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -55,12 +55,12 @@ def test_two_requests_in_one_read_are_two(pool: WorkerPool) -> None:
     # As where a worker ends in the moment in which it is to be killed.
     run(pool, "ok:1")
     (worker,) = pool._workers
-    os.kill(pool._server.pid, signal.SIGSTOP)
-    pool._control.sendall(b'{"kill": 0}\n')
+    os.kill(pool._server.process.pid, signal.SIGSTOP)
+    pool._server.kill(0)
     with ThreadPoolExecutor(1) as caller:
         found = caller.submit(run, pool, "sleep:0.2", "ok:2")
         time.sleep(0.3)
-        os.kill(pool._server.pid, signal.SIGCONT)
+        os.kill(pool._server.process.pid, signal.SIGCONT)
         assert set(found.result()) == {"sleep:0.2", "ok:2"}
     assert worker in pool._workers
     assert len(pool._workers) == 2
@@ -167,7 +167,7 @@ def test_file_is_not_blamed_for_what_an_earlier_one_did(tmp_path: Path) -> None:
 def test_no_process_outlives_the_pool() -> None:
     with WorkerPool(2, QUICK, entry=ENTRY) as pool:
         pids = [int(result.sha256.split()[1]) for result in run(pool, "ok:1", "ok:2").values()]
-        pids.append(pool._server.pid)
+        pids.append(pool._server.process.pid)
     _await_end(pids)
 
 
@@ -179,7 +179,7 @@ def test_no_process_outlives_a_killed_scan(tmp_path: Path) -> None:
         from screener.workers import Task, WorkerPool
         with WorkerPool(2, ExamineSettings(), entry={ENTRY!r}) as pool:
             for task, result in pool.run([Task(0, b"ok"), Task(1, b"sleep:60")]):
-                print(pool._server.pid, result.sha256.split()[1], flush=True)
+                print(pool._server.process.pid, result.sha256.split()[1], flush=True)
         """
     )
     scan = subprocess.Popen(

@@ -11,7 +11,8 @@ from typing import Any
 from screener.durable import Access, sync_folder, write_file, writer_of
 from screener.pacs.site import CsvDoor
 from screener.report.columns import TRIAGE_COLUMNS
-from screener.report.tables import TableLayout, write_table
+from screener.report.layout import TableLayout
+from screener.report.tables import write_table
 
 NO_PRIORITY = "NONE"
 

@@ -146,4 +146,4 @@ def _shown(row: Mapping[str, Any], settings: Settings, out: Path) -> dict[str, A
     key = b""
     if settings.identifiers == "pseudonym":
         key = read_key(out.with_name(f"{out.name}.key"), out)
-    return mask(own, settings.identifiers, key)
+    return dict(mask(own, settings.identifiers, key))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from screener.pacs.doors import check_ae_title
-from screener.report.tables import TableLayout
+from screener.report.layout import TableLayout
 
 Door = Literal["dicomweb", "dimse"]
 SrClass = Literal["comprehensive-3d", "comprehensive"]

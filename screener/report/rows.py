@@ -18,6 +18,8 @@ from screener.report.columns import SCHEMA_VERSION
 
 Row = sqlite3.Row | dict[str, Any]
 _OWN_USE = frozenset({"digest", "patient_key", "differs", "taken_in"})
+_SCORED = Outcome.SCORED.value
+_HALF = np.dtype("<f2")
 
 
 def shown_path(path: bytes) -> str:
@@ -32,7 +34,7 @@ def triage_row(row: Mapping[str, Any], rank: int) -> dict[str, Any]:
 
 def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
     """A path's row as `images.csv` has it."""
-    scored = row["outcome"] == Outcome.SCORED.value
+    scored = row["outcome"] == _SCORED
     code = row["reason_code"]
     reason = REASONS[ReasonCode(code)][1] if code else ""
     if row["detail"]:
@@ -43,7 +45,7 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
         warnings = ";".join(sorted(known | {Warn.UID_CONFLICT.value}))
     scores = _numbers(row["scores"]) if scored else []
     logits = _numbers(row["logits"]) if scored else []
-    best = max(range(len(scores)), key=scores.__getitem__) if scores else 0
+    best = max(range(len(scores)), key=scores.__getitem__) if len(scores) > 1 else 0
     peak = _cam_peak(row, best) if scored else (None, None)
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -55,20 +57,15 @@ def image_row(row: Row, run_id: str, findings: Sequence[str]) -> dict[str, Any]:
         "reason": reason,
         "warnings": warnings,
         "study_key": row["study_key"],
-    }
-    for name in (
-        "study_instance_uid",
-        "series_instance_uid",
-        "sop_instance_uid",
-        "sop_class_uid",
-        "transfer_syntax_uid",
-        "modality",
-        "view_position",
-        "body_part_examined",
-        "photometric_interpretation",
-    ):
-        values[name] = row[name] or ""
-    values |= {
+        "study_instance_uid": row["study_instance_uid"] or "",
+        "series_instance_uid": row["series_instance_uid"] or "",
+        "sop_instance_uid": row["sop_instance_uid"] or "",
+        "sop_class_uid": row["sop_class_uid"] or "",
+        "transfer_syntax_uid": row["transfer_syntax_uid"] or "",
+        "modality": row["modality"] or "",
+        "view_position": row["view_position"] or "",
+        "body_part_examined": row["body_part_examined"] or "",
+        "photometric_interpretation": row["photometric_interpretation"] or "",
         "rows": row["rows"] or None,
         "columns": row["columns"] or None,
         "voi_source": row["voi_source"],
@@ -96,6 +93,6 @@ def _numbers(text: str) -> list[float]:
 
 def _cam_peak(row: Row, finding: int) -> tuple[int, int]:
     """The centre of the strongest cell of the class activation map, in the film's own pixels."""
-    cam = np.frombuffer(row["cam"], dtype="<f2").reshape(-1, 7, 7)[finding]
+    cam = np.frombuffer(row["cam"], _HALF, 49, finding * 49 * _HALF.itemsize)
     at_row, at_column = divmod(int(cam.argmax()), 7)
     return int((at_row + 0.5) / 7 * row["rows"]), int((at_column + 0.5) / 7 * row["columns"])

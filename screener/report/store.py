@@ -1,4 +1,4 @@
-"""What the ledger tells the report writers, in their order, and what the worklist was last told."""
+"""What the ledger tells the report of each study, in order, and what the worklist was last told."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from screener.ledger import Ledger, under
 from screener.ledger_schema import HEADER_COLUMNS
+from screener.report.paths import SCORED, dictionaries
 
 if TYPE_CHECKING:
     from screener.report.verdicts import Verdict
 
-# The points that judged an image, and the score that it got from their model.
-_SCORED = """
-LEFT JOIN points p ON p.id = i.points_id
-LEFT JOIN scores s ON i.pixels_sha256 != '' AND s.pixels_sha256 = i.pixels_sha256
-    AND s.bundle_sha256 = p.bundle_sha256
-    AND s.preprocessing = (SELECT max(preprocessing) FROM scores t
-        WHERE t.pixels_sha256 = s.pixels_sha256 AND t.bundle_sha256 = s.bundle_sha256)
-"""
 _IMAGES = """
 SELECT i.path, i.source, i.gone, i.run, i.sha256, i.study_key, i.patient_key, i.outcome,
     i.reason_code, i.detail, i.warnings, i.examined_at, i.pixels_sha256, i.voi_source,
@@ -28,17 +21,9 @@ SELECT i.path, i.source, i.gone, i.run, i.sha256, i.study_key, i.patient_key, i.
     {header}, p.bundle_sha256, s.scores, s.logits, s.novelty, s.cam, s.provider,
     s.software_version, s.scored_at
 FROM images i {scored}""".format(
-    header=", ".join(f"i.{name}" for name in HEADER_COLUMNS), scored=_SCORED
+    header=", ".join(f"i.{name}" for name in HEADER_COLUMNS), scored=SCORED
 )
 
-# What a row of `images.csv` is made of, and no more: with all of it a row costs twice as much.
-_ROW_OF_AN_IMAGE = """
-SELECT i.path, i.sha256, i.study_key, i.outcome, i.reason_code, i.detail, i.warnings, i.examined_at,
-    i.voi_source, i.levels_dropped, i.decoder, i.decode_ms, i.study_instance_uid,
-    i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax_uid, i.modality,
-    i.view_position, i.body_part_examined, i.photometric_interpretation, i.rows, i.columns,
-    s.scores, s.logits, s.novelty, s.cam, s.scored_at, n.duplicate_of, n.uid_conflict
-FROM images i"""
 _PLACE = "urgency, falling, study_key, patient_key"
 _TOLD = (
     "LEFT JOIN told t ON v.row IS NULL AND t.study_key = v.study_key"
@@ -56,38 +41,6 @@ class ReportStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._db = ledger.db
-
-    def counts(self, roots: Sequence[bytes]) -> dict[str, dict[str, int]]:
-        """Paths that are there under `roots` by outcome and reason code."""
-        condition, values = under(roots)
-        rows = self._db.execute(
-            f"SELECT outcome, reason_code, count(*) FROM images WHERE gone = 0 AND {condition}"
-            " GROUP BY 1, 2 ORDER BY 1, 2",
-            values,
-        )
-        found: dict[str, dict[str, int]] = {}
-        for outcome, code, count in rows:
-            found.setdefault(outcome, {})[code] = count
-        return found
-
-    def new_failures(self, roots: Sequence[bytes]) -> int:
-        """Paths that fail now and had not failed in the last published report."""
-        condition, values = under(roots)
-        row = self._db.execute(
-            "SELECT count(*) FROM images WHERE outcome = 'FAILED' AND gone = 0"
-            f" AND failure_reported = 0 AND {condition}",
-            values,
-        ).fetchone()
-        return int(row[0])
-
-    def image_rows(self, roots: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-        """The paths that are there under `roots`, with their scores, in the order of the paths."""
-        condition, values = under(roots)
-        return self._rows(
-            f"{_ROW_OF_AN_IMAGE} LEFT JOIN notes n ON n.path = i.path {_SCORED} WHERE i.gone = 0"
-            f" AND {condition.replace('path', 'i.path')} ORDER BY i.path",
-            tuple(values),
-        )
 
     def study_rows(self, roots: Sequence[bytes], made_by: str = "") -> Iterator[dict[str, Any]]:
         """Every known image of the studies with a path under `roots`, study by study.
@@ -107,21 +60,13 @@ class ReportStore:
                 " (SELECT 1 FROM told WHERE study_key = c.study_key AND made_by = ?))"
             )
             values = [*values, made_by]
-        yield from self._rows(
+        yield from dictionaries(
+            self._db,
             _IMAGES + " WHERE i.study_key IN (SELECT c.study_key FROM (SELECT DISTINCT study_key"
             f" FROM images INDEXED BY images_study WHERE study_key != '' AND {condition}) c{holds})"
             " ORDER BY i.study_key, i.path",
             tuple(values),
         )
-
-    def _rows(self, query: str, values: tuple[object, ...]) -> Iterator[dict[str, Any]]:
-        """As dictionaries: `sqlite3.Row` looks a name up by comparing it with all before it."""
-        cursor = self._db.cursor()
-        cursor.row_factory = None
-        cursor.execute(query, values)
-        names = [column[0] for column in cursor.description]
-        for row in cursor:
-            yield dict(zip(names, row, strict=True))
 
     def write_verdicts(self, verdicts: Iterable[Verdict]) -> None:
         """Collect new verdicts in a table of this connection, so that they can be read in order."""
@@ -167,12 +112,13 @@ class ReportStore:
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """The first verdicts in the order of the worklist, each with what is shown of its image."""
         place = ", ".join(f"v.{name}" for name in _PLACE.split(", "))
-        rows = self._rows(
+        rows = dictionaries(
+            self._db,
             "SELECT v.row AS new, t.row AS told, j.jpeg AS thumbnail, i.rows, i.columns,"
             " i.burned_in_annotation, s.cam, b.findings"
             f" FROM (SELECT * FROM verdicts ORDER BY {_PLACE} LIMIT ?) v {_TOLD}"
             " LEFT JOIN images i ON i.path = v.image"
-            f" LEFT JOIN thumbnails j ON j.path = v.image {_SCORED}"
+            f" LEFT JOIN thumbnails j ON j.path = v.image {SCORED}"
             " LEFT JOIN bundles b ON b.sha256 = p.bundle_sha256"
             f" ORDER BY {place}",
             (most,),
@@ -188,30 +134,6 @@ class ReportStore:
             (study_key,),
         )
         return {row[0]: row[1] for row in rows}
-
-    def failed_paths(self, roots: Sequence[bytes]) -> Iterator[tuple[int, bytes, str, bool]]:
-        """Row in `images.csv` from 1, path, reason code, whether the last report said so too."""
-        condition, values = under(roots)
-        # An own cursor's rows, one at a time: a wrecked archive may hold a million.
-        rows = self._db.execute(
-            "SELECT number, path, reason_code, failure_reported FROM (SELECT path, reason_code,"
-            " failure_reported, outcome, row_number() OVER (ORDER BY path) AS number FROM images"
-            f" WHERE gone = 0 AND {condition}) WHERE outcome = 'FAILED'",
-            values,
-        )
-        for number, path, code, reported in rows:
-            yield number, path, code, bool(reported)
-
-    def failures(self, roots: Sequence[bytes], most: int) -> list[dict[str, Any]]:
-        """The first paths that fail under `roots`, those first that had not failed before."""
-        condition, values = under(roots)
-        return list(
-            self._rows(
-                "SELECT path, reason_code, detail FROM images WHERE outcome = 'FAILED'"
-                f" AND gone = 0 AND {condition} ORDER BY failure_reported, path LIMIT ?",
-                (*values, most),
-            )
-        )
 
     def last_reported(self, study_key: str, patient_key: str, run: int) -> sqlite3.Row | None:
         """What the last published report at or before a run said of a study."""

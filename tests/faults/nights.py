@@ -47,6 +47,7 @@ class Scene:
         first: The tables that the first night published.
         expected: The normal form of the tables that the second night must publish.
         changed: Keys of the studies that the second night must tell as new at least once.
+        module: What is run: the program, or one of the tests' own that changes it.
     """
 
     studies: Path
@@ -54,6 +55,11 @@ class Scene:
     first: dict[str, bytes]
     expected: dict[str, bytes]
     changed: frozenset[str]
+    module: str = "screener"
+
+    def command(self, out: Path) -> list[str]:
+        """The second night as a user starts it."""
+        return command(self.studies, out, module=self.module)
 
     def start(self, out: Path) -> Path:
         """An output folder in which the second night may begin."""
@@ -94,7 +100,7 @@ def _age(studies: Path) -> None:
         os.utime(path, (OLD, OLD))
 
 
-def make_scene(folder: Path, *, first: bool = True) -> Scene:
+def make_scene(folder: Path, *, first: bool = True, module: str = "screener") -> Scene:
     """Make the films, the first night where asked for, and the undisturbed second one."""
     studies, before = folder / "studies", folder / "before"
     populate(studies)
@@ -112,6 +118,7 @@ def make_scene(folder: Path, *, first: bool = True) -> Scene:
         {name: (before / name).read_bytes() for name in TABLES} if first else {},
         {name: normal(content) for name, content in found.items()},
         frozenset(told_as_new(found["triage.csv"])),
+        module,
     )
 
 
@@ -120,10 +127,10 @@ def screen(studies: Path, out: Path, **changes: Any) -> RunSummary:
     return scan([studies], out, Settings(**{"model": TINY, "workers": 1, **changes}))
 
 
-def command(studies: Path, out: Path, *options: str) -> list[str]:
+def command(studies: Path, out: Path, *options: str, module: str = "screener") -> list[str]:
     """The same run as a user starts it."""
     return [
-        *(sys.executable, "-m", "screener", "scan", str(studies), "--out", str(out)),
+        *(sys.executable, "-m", module, "scan", str(studies), "--out", str(out)),
         *("--model", str(TINY), "--workers", "1", "--quiet", *options),
     ]
 

@@ -26,6 +26,12 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Its `images.csv` is written by a process of its own, as that of a large archive is."""
+    return make_scene(tmp_path_factory.mktemp("nights"), module="tests.faults.beside")
+
+
+@pytest.fixture(scope="module")
 def faults(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> list[Fault]:
     return faults_of(scene, tmp_path_factory.mktemp("traced"))
 
@@ -65,6 +71,16 @@ def test_faults_at_every_system_call(scene: Scene, faults: list[Fault], tmp_path
         code = check_fault(scene, fault, tmp_path / "out")
         ended[code] = ended.get(code, 0) + 1
     print(f"{len(cases)} faults at {len({(f.call, f.number) for f in cases})} calls: {ended}")
+
+
+@pytest.mark.parametrize("share", [40, pytest.param(1, marks=pytest.mark.long)])
+def test_faults_while_another_process_writes(large: Scene, tmp_path: Path, share: int) -> None:
+    """Of the scan's calls from the first one that writes the new report."""
+    cases = changing(faults_of(large, tmp_path / "traced"))
+    begun = next(place for place, fault in enumerate(cases) if ".writing" in fault.line)
+    assert len(cases) - begun > 100
+    for fault in cases[begun::share]:
+        check_fault(large, fault, tmp_path / "out")
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from screener.errors import UsageError
 from screener.pacs.csv_files import place
 from screener.pacs.publish import publish
 from screener.pacs.site import CsvDoor
-from screener.report.tables import TableLayout
+from screener.report.layout import TableLayout
 from screener.screening import scan
 from screener.settings import load_settings
 from tests.golden import STUDIES
