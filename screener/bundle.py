@@ -8,6 +8,7 @@ other files.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
@@ -116,7 +117,9 @@ def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
         )
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+            # No more room is asked for than it takes: an account may have little.
+            size = os.fstat(stream.fileno()).st_size
+            content = stream.read(min(size, MAX_BYTES) + 1)
     except OSError as error:
         raise UsageError(
             f"the model {str(path)!r} cannot be read",

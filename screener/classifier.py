@@ -121,8 +121,7 @@ class Classifier:
         Args:
             pixels: float32 (n, 224, 224) in [0, 1], MONOCHROME2 polarity.
         """
-        if pixels.dtype != np.float32 or pixels.shape[1:] != (SIZE, SIZE):
-            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not (n, {SIZE}, {SIZE})")
+        _check_shape(pixels)
         parts = [
             self._run_batch(pixels[i : i + self.batch]) for i in range(0, len(pixels), self.batch)
         ]
@@ -164,9 +163,19 @@ class Classifier:
             pixels: float32 (n, 224, 224) in [0, 1], MONOCHROME2 polarity.
 
         Raises:
-            RunError: the model gave something that is no number; that is never a negative.
+            RunError: the model gave something that is no number; that is never a negative. Or ONNX
+                Runtime failed, of memory for one.
         """
-        outputs = self.run(pixels)
+        _check_shape(pixels)
+        met: tuple[type[Exception], ...] = (MemoryError, *runtime_errors())
+        try:
+            outputs = self.run(pixels)
+        except met as error:
+            raise RunError(
+                f"ONNX Runtime failed on {len(pixels)} images: {type(error).__name__}",
+                "the last report is intact and what was examined is kept",
+                "look for memory that others took, or run with --device cpu; see `screener doctor`",
+            ) from error
         for name in OUTPUTS:
             if not np.isfinite(getattr(outputs, name)).all():
                 raise RunError(
@@ -183,6 +192,11 @@ class Classifier:
             )
             for i in range(len(pixels))
         ]
+
+
+def _check_shape(pixels: NDArray[np.float32]) -> None:
+    if pixels.dtype != np.float32 or pixels.shape[1:] != (SIZE, SIZE):
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}, not (n, {SIZE}, {SIZE})")
 
 
 def open_session(

@@ -27,7 +27,7 @@ from screener.console import (
     tell,
     tell_error,
 )
-from screener.errors import InterruptedRunError, ScreenerError
+from screener.errors import InterruptedRunError, RunError, ScreenerError
 
 app = typer.Typer(
     name="screener",
@@ -274,6 +274,15 @@ def main() -> NoReturn:
             raise
         tell_error(error if isinstance(error, ScreenerError) else as_usage_error(error))
         sys.exit(error.exit_code)
+    except MemoryError:
+        tell_error(
+            RunError(
+                "the machine, or the limit of this account, has too little memory",
+                "the last report is intact",
+                "see `ulimit -v`, and what else takes the memory",
+            )
+        )
+        sys.exit(RunError.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(InterruptedRunError(signal.SIGINT).exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -147,7 +147,7 @@ def _work(channel: socket.socket, entry: Callable[..., Any], request: dict[str, 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
     held = _held_bytes()
-    resource.setrlimit(resource.RLIMIT_AS, (held + limits.memory_bytes, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_AS, held + limits.memory_bytes)
     buffer = bytearray()
     while True:
         while (message := split(buffer)) is None:
@@ -186,8 +186,13 @@ def _held_bytes() -> int:
 def _limit_cpu(seconds: float) -> None:
     """SIGXCPU so many seconds of processor time from now; whole seconds, rounded up."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(usage.ru_utime + usage.ru_stime + seconds + 1)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime + seconds + 1))
+
+
+def _limit(kind: int, most: int) -> None:
+    """Limit this process to `most`, or to what its account is limited to, if that is less."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 if __name__ == "__main__":

@@ -103,8 +103,11 @@ def _answer(sending: Connection, bundle: Bundle, seconds: int, memory_bytes: int
 def _limit(seconds: int, memory_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     held = pages * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    # No more than the account is limited to already.
+    for kind, most in ((resource.RLIMIT_AS, held + memory_bytes), (resource.RLIMIT_CPU, seconds)):
+        _, hard = resource.getrlimit(kind)
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (soft, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,6 +81,7 @@ class WorkerPool:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
         self._server = WorkerServer(entry)
         self._failure = ""
         self._closing = False
@@ -165,7 +167,9 @@ class WorkerPool:
             self._results.put(None)
 
     def _wake(self) -> None:
-        self._wake_write.send(b".")
+        with suppress(BlockingIOError):
+            # Full: it has been told, or has ended, and nobody reads what it is told.
+            self._wake_write.send(b".")
 
     def _patience(self) -> float | None:
         deadlines = [worker.deadline for worker in self._workers if worker.task is not None]

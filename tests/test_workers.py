@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from screener.domain import Examined, Limits, Rejection
+from screener.errors import RunError
 from screener.examine_settings import ExamineSettings
 from screener.outcomes import ReasonCode
 from screener.workers import Task, WorkerPool
@@ -96,6 +98,27 @@ def test_processor_time_is_limited() -> None:
         assert code(run(pool, "spin")["spin"]) == (ReasonCode.TIMEOUT, "processor time")
 
 
+def test_limits_of_the_account_that_are_lower_hold() -> None:
+    """As `ulimit` or pam_limits set them: a worker that asked for more would die on every file."""
+    code = textwrap.dedent(
+        """
+        import resource
+        from screener.workers import Task, WorkerPool
+        from tests.test_workers import ENTRY, QUICK
+        gigabytes = 3 << 30
+        resource.setrlimit(resource.RLIMIT_AS, (gigabytes, gigabytes))
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+            results = pool.run(Task(i, word) for i, word in enumerate((b"ok", b"bomb", b"spin")))
+            print(*(result.result.code for _, result in results))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == ["EMPTY", "DECODER_CRASH", "TIMEOUT"]
+
+
 def test_memory_is_limited(pool: WorkerPool) -> None:
     """Python says MemoryError; examine's boundary is not in this entry, so the worker ends."""
     reason, _ = code(run(pool, "bomb")["bomb"])
@@ -162,6 +185,23 @@ def test_file_is_not_blamed_for_what_an_earlier_one_did(tmp_path: Path) -> None:
         result = run(pool, f"once:{once}")[f"once:{once}"]
     assert once.exists()
     assert code(result) == (ReasonCode.EMPTY, "")
+
+
+def test_a_server_that_dies_beside_a_full_queue_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each result that is taken wakes a thread that has ended and reads no more."""
+    monkeypatch.setattr("screener.workers.QUEUED_PER_WORKER", 2000)
+    with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+        results = pool.run(Task(i, b"ok") for i in range(9000))
+        next(results)
+        while pool._results.qsize() < 1500:
+            time.sleep(0.01)
+        pool._server.process.kill()
+        assert pool._thread is not None
+        pool._thread.join(20)
+        with pytest.raises(RunError, match="cannot be kept alive"):
+            deque(results, maxlen=0)
 
 
 def test_no_process_outlives_the_pool() -> None:

@@ -109,14 +109,22 @@ class PullState:
         return bool(self._purged) and pseudonym(self._key, _UID, uid) in self._purged
 
     def theirs(self, study_uids: Sequence[str], object_uids: Sequence[str]) -> dict[str, str]:
-        """The objects of these studies, and these, of every source: UID -> file or empty text."""
+        """The objects of these studies, and these, of every source: UID -> file or empty text.
+
+        And those that are kept out already: a purge that was cut had removed their files, which
+        alone said whose they were.
+        """
         rows = self._db.execute(
             "SELECT uid, file FROM things WHERE level = 'object' AND (study_uid IN"
             " (SELECT value FROM json_each(?)) OR uid IN (SELECT value FROM json_each(?)))"
             " ORDER BY file",
             (json.dumps(study_uids), json.dumps(object_uids)),
         )
-        return {row[0]: row[1] for row in rows}
+        found = {row[0]: row[1] for row in rows}
+        if self._purged:
+            every = self._db.execute("SELECT uid, file FROM things WHERE level = 'object'")
+            found |= {row[0]: row[1] for row in every if self.is_purged(row[0])}
+        return found
 
     def keep_out(self, uids: Iterable[str]) -> None:
         """Never fetch these objects again.

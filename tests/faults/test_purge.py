@@ -27,7 +27,6 @@ from screener.pacs.worklist import file_name
 from screener.publication import verify_published
 from screener.purge import PurgeSummary, purge
 from screener.settings import Settings
-from tests.faults.injection import READING, Fault, faults_in, needs_strace, with_fault
 from tests.faults.nights import ROOT, environment, screen
 from tests.films import TINY, dataset, draw, save, save_png
 
@@ -345,48 +344,3 @@ def test_a_purge_that_is_killed_is_completed_by_the_next(
             assert db.execute("SELECT * FROM settings WHERE key = 'purge_begun'").fetchall() == []
     assert hit
     assert screen(studies, out, settle=0).outcomes["INELIGIBLE"]["PURGED"] == 3
-
-
-@pytest.fixture(scope="module")
-def faults(before: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Fault]:
-    """Every fault of a purge; of the second one that is traced, when all modules are compiled."""
-    folder = tmp_path_factory.mktemp("traced")
-    for _ in range(2):
-        _, out = copied(before, folder)
-        found = faults_in(command(out), folder / "strace.log", out)
-        shutil.rmtree(out)
-    return [fault for fault in found if fault.call not in READING]
-
-
-@needs_strace
-@pytest.mark.parametrize(
-    ("kind", "share"),
-    [
-        ("KILL", 0.01),
-        ("ERROR", 0.002),
-        pytest.param("KILL", 1.0, marks=pytest.mark.long),
-        pytest.param("ERROR", 0.2, marks=pytest.mark.long),
-    ],
-)
-def test_a_purge_is_completed_after_a_fault_at_any_system_call(
-    kind: str, share: float, faults: list[Fault], before: Path, tmp_path: Path
-) -> None:
-    chosen = [fault for fault in faults if (fault.kind == "KILL") is (kind == "KILL")]
-    chosen = chosen[-round(1 / share) // 2 :: -round(1 / share)][::-1]
-    assert chosen
-    for fault in chosen:
-        _, out = copied(before, tmp_path)
-        done = with_fault(command(out), fault)
-        if fault.kind != "KILL":
-            assert done.returncode in (0, 1, 2), (str(fault), done.stderr)
-            assert "a bug" not in done.stderr, (str(fault), done.stderr)
-        try:
-            forget(out)
-            assert left_of_them(out) == []
-            assert verify_published(out) == ()
-            assert {row["patient_id"] for row in rows(out, "triage.csv")} == {"OTHER", "4711", ""}
-        except BaseException as error:
-            error.add_note(f"{fault}; it ended with {done.returncode}: {done.stderr}")
-            raise
-        shutil.rmtree(out)
-    print(f"{len(chosen)} faults")

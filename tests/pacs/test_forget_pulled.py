@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from screener.errors import LockedError, UsageError
+from screener.errors import LockedError, RunError, UsageError
 from screener.lock import state_lock
 from screener.pacs.forget_pulled import forgetting_pulled
 from screener.pacs.pull import pull
+from screener.pacs.pull_state import PullState
 from screener.purge import PurgeSummary, purge
 from screener.settings import Settings
 from tests.faults.injection import needs_strace
@@ -99,6 +101,27 @@ def test_what_was_fetched_and_not_scanned_yet_goes_too(night: Path, archive: Odd
     assert forget(night).fetched == 3
     assert patients(night) == ["T00003", "T00004", "T00006"]
     assert words_left(night, (*THEIRS, 5)) == []
+
+
+def test_a_purge_that_was_cut_before_the_memory_went_is_completed(
+    night: Path, archive: OddArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a film that no scan saw, its file alone said whose it is; and that is gone by then."""
+    archive.films += some(1, first=5, PatientID=WHO)
+    pull(night / "in", to(archive.url))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PullState, "forget", refuse)
+        with pytest.raises(RunError):
+            forget(night)
+    assert patients(night) == ["T00003", "T00004"]
+    assert words_left(night, (5,))
+    forget(night)
+    assert words_left(night, (*THEIRS, 5)) == []
+    assert pull(night / "in", to(archive.url)).fetched.stored == 0
 
 
 def test_what_could_not_be_fetched_is_not_asked_for_again(
