@@ -8,35 +8,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from screener import __version__
-from screener.discovery import Found, display_path, walk
+from screener.discovery import walk
 from screener.domain import (
     Examined,
     FileStamp,
     OperatingPoint,
     Radiograph,
-    Rejection,
     Unchanged,
 )
 from screener.errors import NothingToScreenError
 from screener.examine_settings import ExamineSettings
 from screener.file_systems import FileSystems
-from screener.judge import Judge, judge_of
-from screener.keys import is_below, patient_key, study_key
-from screener.ledger import ImageRecord, Ledger
+from screener.judge import judge_of
+from screener.ledger import Ledger
 from screener.ledger_paths import KnownPaths
 from screener.ledger_schema import files_of_state
-from screener.outcomes import Outcome, ReasonCode
-from screener.preprocess import PREPROCESSING
 from screener.publication import last_number
+from screener.record import RunRecord
 from screener.rescan import Need, Run, need_of
-from screener.scoring import Batches, Pending, Scored, Scorer
+from screener.scoring import Batches, Pending, Scorer
 from screener.settings import Settings
 from screener.summary import Progress, Stop
 from screener.tombstones import Tombstones, key_of_tombstones
@@ -49,7 +45,6 @@ if TYPE_CHECKING:
 CHUNK = 400
 COMMIT_EVERY_S = 5.0
 REHASH_SHARE = 30
-PREPROCESSING_VERSION = int(PREPROCESSING["version"])
 
 
 @dataclass(slots=True)
@@ -73,8 +68,7 @@ class Night:
     base_run: int = 0
     run_id: str = ""
     points_id: int = 0
-    judge: Judge = field(init=False)
-    purged: Tombstones = field(init=False)
+    record: RunRecord = field(init=False)
     found: int = 0
     done: int = 0
     examined: int = 0
@@ -82,7 +76,6 @@ class Night:
     committed: float = field(default_factory=time.monotonic)
     pending: list[Pending] = field(default_factory=list)
     batches: Batches = field(init=False)
-    failing: dict[bytes, FileStamp] = field(default_factory=dict)
     paths: KnownPaths = field(init=False)
 
     @property
@@ -114,12 +107,24 @@ class Night:
     def examine_all(self, pool: WorkerPool, out: Path) -> None:
         """Walk the roots and bring the ledger up to date."""
         ledger = self.ledger
-        self.purged = Tombstones(ledger, self.state)
+        purged = Tombstones(ledger, self.state)
         since = self.settings.since
         base_run = ledger.run_number(since) if since else None
         self.begin(last_number(out))
         self.base_run = self.number - 1 if base_run is None else base_run
-        self.judge = judge_of(self.examine_settings)
+        self.record = RunRecord(
+            ledger=ledger,
+            paths=self.paths,
+            purged=purged,
+            judge=judge_of(self.examine_settings),
+            roots=self.roots,
+            number=self.number,
+            now=self.now,
+            bundle_sha256=self.bundle.sha256,
+            points_id=self.points_id,
+            provider=self.classifier.provider,
+            settle_s=self.settings.settle,
+        )
         ledger.commit()
         with Batches(self.classifier, self._is_scored) as self.batches:
             for task, result in pool.run(self._tasks(out)):
@@ -133,14 +138,15 @@ class Night:
             self._score_the_rest()
         since = self.before(self.settings.rescreen.days)
         for path, pixels_sha256 in self.paths.outdated(self.points_id, since):
-            self._rejudge(path, pixels_sha256)
+            self.record.rejudge(path, pixels_sha256)
         self.paths.forget_gone(self.before(self.settings.keep_days))
+        self.examined = self.record.examined
         ledger.commit()
 
     def _tasks(self, out: Path) -> Iterator[Task]:
         run = Run(
             self.points_id,
-            self.judge,
+            self.record.judge,
             self.settings.rescan,
             self.paths.recent_studies(self.before(self.settings.rescreen.days)),
         )
@@ -160,14 +166,15 @@ class Night:
                 stamp = None if status is None else FileStamp.of(status)
                 before = known.get(item.path)
                 if item.rejection is not None:
-                    self._reject(item, item.rejection)
+                    examined = Examined(None, "", None, item.rejection)
+                    self.record.reject(item.path, examined, item.rejection)
                     continue
                 made_up = status is not None and systems.makes_up(status.st_dev)
                 need = need_of(before, stamp, run, made_up=made_up)
                 if (
                     need is Need.REJUDGE
                     and before is not None
-                    and not self._rejudge(item.path, before.pixels_sha256)
+                    and not self.record.rejudge(item.path, before.pixels_sha256)
                 ):
                     need = Need.EXAMINE
                 if need in (Need.NOTHING, Need.REJUDGE) and before is not None:
@@ -177,7 +184,7 @@ class Night:
                         returned.append(item.path)
                     continue
                 if stamp is not None:
-                    self.failing[item.path] = stamp
+                    self.record.stamps[item.path] = stamp
                 sha256 = before.sha256 if need is Need.HASH and before is not None else ""
                 yield Task(next(self.keys), item.path, sha256)
             self.paths.returned(returned)
@@ -189,64 +196,30 @@ class Night:
         for path, sha256 in self.paths.oldest_checked(self.number, REHASH_SHARE, self.roots):
             yield Task(next(self.keys), path, sha256)
 
-    def _rejudge(self, path: bytes, pixels_sha256: str) -> bool:
-        """Take a path's verdict from a score that is already there; False where it is not."""
-        novelty = self._novelty(pixels_sha256)
-        if novelty is None:
-            return False
-        outcome, code = _by_novelty(novelty)
-        self.paths.rejudge(path, self.points_id, outcome, code)
-        return True
-
-    def _reject(self, item: Found, rejection: Rejection) -> None:
-        self._put(item.path, Examined(None, "", None, rejection), None, rejection)
-
     def _receive(self, task: Task, result: Examined | Unchanged) -> None:
         self.stop.check()
         if isinstance(result, Unchanged):
-            self.paths.confirm(self.number, self.now, task.path, result.stamp)
-            self.failing.pop(task.path, None)
+            self.record.confirm(task.path, result.stamp)
             self.done += 1
-        elif self.purged.hold(result.instance):
-            self._put_purged(task.path)
+        elif self.record.purged.hold(result.instance):
+            self.record.reject_purged(task.path)
         elif isinstance(result.result, Radiograph):
             self.pending.append(Pending(task, result, result.result))
             if len(self.pending) >= self.classifier.batch:
                 self._begin_batch(len(self.pending))
         else:
-            self._put(task.path, result, None, self._settled(result, result.result))
+            self.record.reject(task.path, result, result.result)
         self._tick()
 
-    def _put_purged(self, path: bytes) -> None:
-        """A row that says there is a file, and nothing of it: its path may hold a name."""
-        root = next((root for root in self.roots if is_below(path, root)), b"")
-        named = root.rstrip(b"/") + b"/" + self.purged.name_of(path)
-        self.failing.pop(path, None)
-        # Found when a known path was read again, there would be two rows of one path.
-        self.ledger.vacate(path, self.now)
-        rejection = Rejection(ReasonCode.PURGED)
-        self._put(named, Examined(None, "", None, rejection), None, rejection)
-
-    def _settled(self, examined: Examined, rejection: Rejection) -> Rejection:
-        """A cut file that is young is still being written."""
-        if rejection.code is not ReasonCode.TRUNCATED or examined.stamp is None:
-            return rejection
-        age_s = time.time() - examined.stamp.mtime_ns / 1e9
-        young = -self.settings.settle < age_s < self.settings.settle
-        return replace(rejection, code=ReasonCode.UNSTABLE) if young else rejection
-
     def _is_scored(self, key: str) -> bool:
-        return self._novelty(key) is not None
-
-    def _novelty(self, key: str) -> float | None:
-        return self.ledger.novelty(key, self.bundle.sha256, PREPROCESSING_VERSION)
+        return self.record.novelty(key) is not None
 
     def _begin_batch(self, size: int) -> None:
         """Begin to score the first films that wait; write the rows of the batches before."""
         self.batches.begin(self.pending[:size])
         del self.pending[:size]
         while self.batches.is_full:
-            self._keep(self.batches.take())
+            self.record.keep(self.batches.take())
 
     def _score_the_rest(self) -> None:
         """Score what waits, in as many parts as are computed at once, and write all rows."""
@@ -254,74 +227,11 @@ class Night:
         while self.pending:
             self._begin_batch(share)
         while not self.batches.is_empty:
-            self._keep(self.batches.take())
-
-    def _keep(self, scored: Scored) -> None:
-        for key, score in scored.scores.items():
-            self.ledger.put_score(
-                key,
-                self.bundle.sha256,
-                PREPROCESSING_VERSION,
-                score,
-                self.classifier.provider,
-                __version__,
-                self.now,
-            )
-        for film in scored.films:
-            novelty = self._novelty(film.radiograph.pixels_sha256)
-            if novelty is None:
-                raise ValueError("a film of a batch without a score")
-            outcome, code = _by_novelty(novelty)
-            rejection = Rejection(ReasonCode(code)) if code else None
-            self._put(film.task.path, film.examined, film.radiograph, rejection, outcome)
-
-    def _put(
-        self,
-        path: bytes,
-        examined: Examined,
-        radiograph: Radiograph | None,
-        rejection: Rejection | None,
-        outcome: str = "",
-    ) -> None:
-        instance = examined.instance
-        warnings = set(instance.warnings) if instance else set()
-        if radiograph is not None:
-            warnings |= radiograph.warnings
-        outcome = outcome or (rejection.outcome.value if rejection else Outcome.SCORED.value)
-        stamp = examined.stamp or self.failing.get(path)
-        self.failing.pop(path, None)
-        self.ledger.put(
-            self.number,
-            ImageRecord(
-                path=path,
-                source=self._source(path),
-                stamp=stamp,
-                sha256=examined.sha256,
-                study_key=study_key(path, examined, outcome),
-                patient_key=patient_key(instance),
-                outcome=outcome,
-                reason_code=rejection.code.value if rejection else "",
-                detail=rejection.detail if rejection else "",
-                judged_by=self.judge.judged_by(outcome, instance),
-                examined_at=self.now,
-                warnings=";".join(sorted(warning.value for warning in warnings)),
-                instance=instance,
-                radiograph=radiograph,
-                decode_ms=examined.decode_ms,
-                points_id=self.points_id if radiograph is not None else None,
-            ),
-        )
-        self.done += 1
-        self.examined += 1
-
-    def _source(self, path: bytes) -> str:
-        for root in self.roots:
-            if is_below(path, root):
-                return display_path(root)
-        return ""
+            self.record.keep(self.batches.take())
 
     def _tick(self) -> None:
-        self.progress(Progress(self.found, self.done, self.walked))
+        done = self.done + self.record.examined
+        self.progress(Progress(self.found, done, self.walked))
         if time.monotonic() - self.committed > COMMIT_EVERY_S:
             self.ledger.commit()
             self.committed = time.monotonic()
@@ -349,10 +259,3 @@ def _lstat(path: bytes) -> os.stat_result | None:
     except OSError:
         # The worker opens it next and says what is wrong with it.
         return None
-
-
-def _by_novelty(novelty: float) -> tuple[str, str]:
-    """The outcome of a scored image; a novelty that is no number turns it away."""
-    if novelty <= 1.0:
-        return Outcome.SCORED.value, ""
-    return Outcome.INELIGIBLE.value, ReasonCode.NOVEL.value
