@@ -183,21 +183,28 @@ def _own_output(elements: Elements) -> bool:
 
 def _age_years(elements: Elements) -> float | None:
     """PatientAge (PS3.5 AS), else the time from the birth date to the study."""
-    age = None
     stated = _AGE.fullmatch(elements.text(Tag.PATIENT_AGE).upper())
-    if stated:
-        age = int(stated[1]) * _YEARS[stated[2]]
-    else:
-        born = _read_date(elements.text(Tag.PATIENT_BIRTH_DATE))
-        dates = (Tag.STUDY_DATE, Tag.ACQUISITION_DATE, Tag.SERIES_DATE, Tag.CONTENT_DATE)
-        taken = next(filter(None, (_read_date(elements.text(tag)) for tag in dates)), None)
-        if born and taken:
-            age = (taken - born).days / 365.25
-    if age is not None and not 0 <= age <= _OLDEST:
-        # 999Y and 1900-01-01 stand for "unknown".
+    age = _plausible(int(stated[1]) * _YEARS[stated[2]], elements) if stated else None
+    if age:
+        return age
+    born = _read_date(elements.text(Tag.PATIENT_BIRTH_DATE))
+    dates = (Tag.STUDY_DATE, Tag.ACQUISITION_DATE, Tag.SERIES_DATE, Tag.CONTENT_DATE)
+    taken = next(filter(None, (_read_date(elements.text(tag)) for tag in dates)), None)
+    if not born or not taken:
+        return age
+    dated = _plausible((taken - born).days / 365.25, elements)
+    if age is not None and dated is not None and dated >= 1:
+        # 000Y stands for "not filled in": an age below a year is told in days, weeks or months.
         elements.warnings.add(Warn.HEADER)
-        return None
-    return age
+    return age if dated is None else dated
+
+
+def _plausible(age: float, elements: Elements) -> float | None:
+    if 0 <= age <= _OLDEST:
+        return age
+    # 999Y and 1900-01-01 stand for "unknown".
+    elements.warnings.add(Warn.HEADER)
+    return None
 
 
 def _read_date(text: str) -> date | None:

@@ -35,7 +35,8 @@ def _spelling(term: str) -> str:
 
 
 _ENCODINGS = {_spelling(term): encoding for term, encoding in python_encoding.items() if term}
-_ENCODINGS |= {"UTF 8": "UTF8", "UTF8": "UTF8"}
+# Latin alphabet No. 9 came with the edition of 2022; pydicom 3.0 does not know it.
+_ENCODINGS |= {"UTF 8": "UTF8", "UTF8": "UTF8", "ISO IR 203": "iso8859-15"}
 _STAND_ALONE = frozenset(_spelling(term) for term in STAND_ALONE_ENCODINGS)
 
 

@@ -173,14 +173,19 @@ def decode_tiff(content: memoryview, page: TiffPage, pixels: int) -> Samples:
 def _decode_jpeg(pieces: list[memoryview], page: TiffPage) -> Samples:
     rows, columns = page.first(LENGTH, 0), page.first(WIDTH, 0)
     is_tiled = TILE_OFFSETS in page.tags
+    piece_rows, piece_columns = min(page.first(ROWS_PER_STRIP, rows), rows), columns
+    if is_tiled:
+        piece_rows, piece_columns = page.first(TILE_LENGTH, 0), page.first(TILE_WIDTH, 0)
+    if not piece_rows or not piece_columns:
+        raise FileRejected(ReasonCode.MALFORMED, "TIFF strips or tiles without a size")
     samples, precision = page.first(SAMPLES_PER_PIXEL, 1), page.first(BITS_PER_SAMPLE, 1)
     described = JpegPage(
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
         precision=precision,
-        piece_rows=page.first(TILE_LENGTH, 0) if is_tiled else page.first(ROWS_PER_STRIP, rows),
-        piece_columns=page.first(TILE_WIDTH, 0) if is_tiled else columns,
+        piece_rows=piece_rows,
+        piece_columns=piece_columns,
         planes=samples if page.first(PLANAR_CONFIGURATION, 1) == 2 else 1,
         tables=bytes(page.tags.get(JPEG_TABLES, ())),
     )

@@ -158,7 +158,12 @@ def test_a_syntax_that_lies_about_its_vr_is_read_and_told() -> None:
         ("", "20991231", None),
         ("", "19941399", None),
         ("999Y", "", None),
+        ("999Y", "19940826", 10.0),
         ("000Y", "", 0.0),
+        ("000Y", "19940826", 10.0),
+        ("000Y", "20040801", 0.07),
+        ("000Y", "11111111", 0.0),
+        ("003D", "19940826", 3 / 365.25),
     ],
 )
 def test_age(age: str | None, born: str, years: float | None) -> None:
@@ -315,6 +320,15 @@ def test_text(tag: int, vr: str, value: bytes, field: str, text: str, warning: W
     instance = read(patched(film(SpecificCharacterSet=None), tag, vr, value)).instance
     assert getattr(instance, field) == text
     assert instance.warnings == ({warning} if warning else set())
+
+
+def test_latin_9_is_known() -> None:
+    content = patched(
+        film(SpecificCharacterSet="ISO_IR 100"), NAME, "PN", "Œuvre€".encode("latin9")
+    )
+    instance = read(patched(content, CHARACTER_SET, "CS", b"ISO_IR 203")).instance
+    assert instance.patient_name == "Œuvre€"
+    assert Warn.CHARSET not in instance.warnings
 
 
 @pytest.mark.parametrize("charset", [b"ISO_IR 999", b"KLINGON "])
