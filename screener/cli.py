@@ -6,12 +6,11 @@ commands that need no torch run without it.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
@@ -189,20 +188,10 @@ def scan(
     from screener.settings import load_settings
 
     settings = load_settings(config, given)
+    from screener.cli_signals import stop_on_signals
     from screener.screening import scan as run_scan
-    from screener.summary import Stop
 
-    stop = Stop()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if stop.signal_number:
-            # Asked twice: the run is left as a power cut would leave it, which the next one mends.
-            os._exit(128 + number)
-        stop.signal_number = number
-        note("stopping; what was done is kept (once more to stop at once)")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = stop_on_signals("what was done is kept")
     with ExitStack() as stack:
         events = stack.enter_context(EventLog(settings.log, phi=settings.log_phi))
         # Cron's quiet run does not walk twice.

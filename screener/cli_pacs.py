@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -58,19 +55,11 @@ def publish(
     from screener.pacs.extra import require_extra
 
     require_extra()
+    from screener.cli_signals import stop_on_signals
     from screener.pacs.publish import publish as run_publish
-    from screener.summary import Progress, Stop
+    from screener.summary import Progress
 
-    stop = Stop()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if stop.signal_number:
-            os._exit(128 + number)
-        stop.signal_number = number
-        note("stopping; what was sent is marked (once more to stop at once)")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = stop_on_signals("what was sent is marked")
     with ScanProgress(quiet=quiet, verb="sending", noun="sent") as shown:
 
         def progress(position: int, total: int) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
@@ -84,19 +81,10 @@ def pull(
     from screener.pacs.extra import require_extra
 
     require_extra()
+    from screener.cli_signals import stop_on_signals
     from screener.pacs.pull import pull as run_pull
-    from screener.summary import Stop
 
-    stop = Stop()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if stop.signal_number:
-            os._exit(128 + number)
-        stop.signal_number = number
-        note("stopping; what was fetched is kept (once more to stop at once)")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = stop_on_signals("what was fetched is kept")
     told = time.monotonic()
 
     def progress(stored: int) -> None:
