@@ -27,7 +27,12 @@ from screener.errors import FileRejected
 from screener.frame_decoders import Decoded
 from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG, decode_jpeg2000
 from screener.outcomes import ReasonCode
-from screener.stored_values import cells_to_values, check_description, ybr_to_rgb
+from screener.stored_values import (
+    cells_to_values,
+    check_description,
+    to_low_bits,
+    ybr_to_rgb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +143,9 @@ def decode_frame(
     if decoder is None:
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX)
     check_description(description, limits)
-    whole = full_size or not description.photometric_interpretation.startswith("MONOCHROME")
+    aligned = description.high_bit == description.bits_stored - 1
+    grey = description.photometric_interpretation.startswith("MONOCHROME")
+    whole = full_size or not grey or not aligned
     try:
         decoded = decoder.decode(frame, description, whole)
         if decoded.levels_dropped and decoder.lossless and _has_unused_bits(decoded, description):
@@ -178,6 +185,10 @@ def _has_unused_bits(decoded: Decoded, description: PixelDescription) -> bool:
 
 def _stored_values(decoded: Decoded, description: PixelDescription, *, lossless: bool) -> Cells:
     cells = decoded.cells
+    if description.high_bit != description.bits_stored - 1:
+        if decoded.signed or not lossless:
+            raise FileRejected(ReasonCode.INVALID_PIXELS, "HighBit is not BitsStored - 1")
+        cells = to_low_bits(cells, description.bits_stored, description.high_bit)
     if decoded.signed:
         if not description.signed and int(cells.min()) < 0:
             raise FileRejected(ReasonCode.INVALID_PIXELS, "negative values in unsigned pixels")

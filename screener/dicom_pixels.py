@@ -103,7 +103,7 @@ def describe_pixels(file: DicomFile) -> PixelDescription:
         raise FileRejected(ReasonCode.MALFORMED, "the Image Pixel module is incomplete")
     samples = elements.integer(Tag.SAMPLES_PER_PIXEL, "US")
     high_bit = elements.integer(Tag.HIGH_BIT, "US")
-    if samples is None or high_bit is None:
+    if samples is None or high_bit != bits - 1:
         elements.warnings.add(Warn.HEADER)
     single = photometric.startswith(("MONOCHROME", "PALETTE"))
     return PixelDescription(

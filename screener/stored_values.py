@@ -26,9 +26,8 @@ COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 def check_description(description: PixelDescription, limits: Limits) -> None:
     """Refuse what no decoder should be asked for.
 
-    Bits Stored below Bits Allocated with a High Bit that is not one less was legal in old editions;
-    the current one is followed (PS3.3 C.7.6.3.1: High Bit = Bits Stored - 1), because a wrong guess
-    would be a wrong score.
+    A High Bit that is not one less than Bits Stored was legal in old editions and is a mistake
+    since (PS3.3 C.7.6.3.1): `to_low_bits` asks the pixels which of the two it is.
 
     Raises:
         FileRejected: TOO_LARGE beyond the pixel budget, INVALID_PIXELS where the header
@@ -42,8 +41,8 @@ def check_description(description: PixelDescription, limits: Limits) -> None:
         raise FileRejected(ReasonCode.INVALID_PIXELS, "BitsAllocated is not 8, 16 or 32")
     if not 1 <= description.bits_stored <= description.bits_allocated:
         raise FileRejected(ReasonCode.INVALID_PIXELS, "BitsStored does not fit BitsAllocated")
-    if description.high_bit != description.bits_stored - 1:
-        raise FileRejected(ReasonCode.INVALID_PIXELS, "HighBit is not BitsStored - 1")
+    if not description.bits_stored - 1 <= description.high_bit < description.bits_allocated:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "HighBit does not fit BitsStored")
     _check_samples(description)
 
 
@@ -58,6 +57,29 @@ def _check_samples(description: PixelDescription) -> None:
         raise FileRejected(ReasonCode.INVALID_PIXELS, message)
     elif description.samples_per_pixel != 1:
         raise FileRejected(ReasonCode.INVALID_PIXELS, "monochrome with more than one sample")
+
+
+def to_low_bits(cells: Cells, bits: int, high_bit: int) -> Cells:
+    """Move values down that end at `high_bit`, where the cells bear out that they do.
+
+    Args:
+        cells: any shape, unsigned, as the file holds them: nothing lost, nothing averaged.
+        bits: BitsStored.
+        high_bit: HighBit; one less than `bits` leaves all as it is.
+
+    Raises:
+        FileRejected: INVALID_PIXELS where bits are set both below the values and above where they
+            would lie with the High Bit that they should have: a guess would be a wrong score.
+    """
+    shift = high_bit + 1 - bits
+    if not shift:
+        return cells
+    used = int(np.bitwise_or.reduce(cells, axis=None))
+    if not used & ((1 << shift) - 1):
+        return cells >> shift
+    if not used >> bits:
+        return cells
+    raise FileRejected(ReasonCode.INVALID_PIXELS, "HighBit is not BitsStored - 1")
 
 
 def cells_to_values(cells: Cells, bits: int, *, signed: bool) -> Cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import warnings
@@ -381,7 +382,8 @@ def test_an_unknown_syntax_has_no_decoder() -> None:
         {"bits_stored": 0},
         {"bits_stored": 20},
         {"high_bit": 3},
-        {"high_bit": 15},
+        {"high_bit": 10},
+        {"high_bit": 16},
         {"samples_per_pixel": 3},
         {"samples_per_pixel": 3, "photometric_interpretation": "MONOCHROME1"},
         {"photometric_interpretation": "RGB"},
@@ -490,6 +492,46 @@ def test_native_cells(
     stored = decode(np.array(cells, f"{order}u2").tobytes(), description)
     assert stored.values.tolist() == [values]
     assert stored.values.dtype == np.dtype("i2" if changes.get("signed") else "u2")
+
+
+@pytest.mark.parametrize(
+    ("cells", "changes", "values"),
+    [
+        ([0x0010, 0x8000, 0xFFF0], {}, [1, 2048, 4095]),  # as old editions had it
+        ([0x0010, 0x8000, 0xFFF0], {"signed": True}, [1, -2048, -1]),
+        ([0x0004, 0x2000, 0x3FFC], {"high_bit": 13}, [1, 2048, 4095]),
+        ([0xC004, 0x2000, 0x7FFC], {"high_bit": 13}, [1, 2048, 4095]),  # overlay bits above
+        ([1, 2048, 4095], {}, [1, 2048, 4095]),  # a wrong HighBit
+        ([1, 0x0FFF, 0x0800], {"signed": True}, [1, -1, -2048]),
+        ([1, 2048, 0x1000], {}, None),
+        ([0x0011, 0x8000, 0xFFF0], {}, None),
+    ],
+)
+@pytest.mark.parametrize("syntax", [".1", ".2", ".5"])
+def test_the_pixels_say_where_the_high_bit_is(
+    cells: list[int], changes: dict[str, Any], values: list[int] | None, syntax: str
+) -> None:
+    described = {"high_bit": 15, "rows": 1, "columns": 3, "transfer_syntax_uid": SYNTAX + syntax}
+    description = describe(**(described | changes))
+    frame = np.array(cells, ">u2" if syntax == ".2" else "<u2").tobytes()
+    if syntax == ".5":
+        planes = bytes([2, *frame[1::2]]), bytes([2, *frame[::2]])
+        frame = struct.pack("<16I", 2, 64, 68, *[0] * 13) + planes[0] + planes[1]
+    if values is None:
+        assert refused(frame, description) is ReasonCode.INVALID_PIXELS
+    else:
+        assert decode(frame, description).values.tolist() == [values]
+
+
+@pytest.mark.parametrize("name", ["jpeg2000_u12", "jpeg_ls_u12", "jpeg_extended_u12"])
+def test_a_wrong_high_bit_of_a_codestream(name: str) -> None:
+    frame, description = fixture(name)
+    odd = changed(description, high_bit=15)
+    if name == "jpeg_extended_u12":
+        assert refused(frame, odd) is ReasonCode.INVALID_PIXELS
+    else:
+        values = decode(frame, description).values
+        assert np.array_equal(decode(frame, odd, full_size=False).values, values)
 
 
 @pytest.mark.parametrize(

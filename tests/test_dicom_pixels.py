@@ -182,6 +182,14 @@ def test_the_attributes_that_follow_from_others_may_be_missing() -> None:
     assert np.array_equal(pixels.stored.values, film_values())
 
 
+def test_a_wrong_high_bit_is_told_and_does_no_harm() -> None:
+    pixels = stored(film(HighBit=15))
+    assert np.array_equal(pixels.stored.values, film_values())
+    assert Warn.HEADER in pixels.warnings
+    old = stored(film(HighBit=15, PixelData=(film_values() << 1).tobytes()))
+    assert np.array_equal(old.stored.values, film_values())
+
+
 def test_too_large() -> None:
     content = film()
     file = read_instance(content, LIMITS)
