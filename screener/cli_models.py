@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,23 +11,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from screener.cli_extra import require_extra
 from screener.console import note, print_table, tell
-from screener.errors import UsageError
-
-
-def require_extra(extra: str, *modules: str) -> None:
-    """Check that an extra is installed.
-
-    Raises:
-        UsageError: a module of it is missing.
-    """
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise UsageError(
-                f"this command needs {module}, which is not installed",
-                "a machine that only scans does without it",
-                f"pip install '.[{extra}]' in the program's clone",
-            )
 
 
 def train(

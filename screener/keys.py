@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from screener.domain import Examined, Instance, Rejection
 from screener.outcomes import Outcome, ReasonCode
@@ -11,6 +12,17 @@ from screener.outcomes import Outcome, ReasonCode
 def is_below(path: bytes, root: bytes) -> bool:
     """Whether a path is a root or lies below it."""
     return path == root or path.startswith(root.rstrip(b"/") + b"/")
+
+
+def under(roots: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    """The SQL condition that a path is one of `roots` or lies below one, and its values."""
+    parts, values = [], []
+    for root in roots:
+        base = root.rstrip(b"/")
+        # Below the root, the root itself, and the images that it held before.
+        parts.append("(path = ? OR (path >= ? AND path < ?) OR (path >= ? AND path < ?))")
+        values += [root, base + b"/", base + b"0", base + b"\0", base + b"\1"]
+    return f"({' OR '.join(parts)})", values
 
 
 def study_key(path: bytes, examined: Examined, outcome: str) -> str:

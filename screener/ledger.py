@@ -291,17 +291,6 @@ class Ledger:
         return None if row is None else float(row[0])
 
 
-def under(roots: Sequence[bytes]) -> tuple[str, list[bytes]]:
-    """The SQL condition that a path is one of `roots` or lies below one, and its values."""
-    parts, values = [], []
-    for root in roots:
-        base = root.rstrip(b"/")
-        # Below the root, the root itself, and the images that it held before.
-        parts.append("(path = ? OR (path >= ? AND path < ?) OR (path >= ? AND path < ?))")
-        values += [root, base + b"/", base + b"0", base + b"\0", base + b"\1"]
-    return f"({' OR '.join(parts)})", values
-
-
 def _point(item: dict[str, Any]) -> OperatingPoint:
     for name in ("sensitivity_interval", "specificity_interval"):
         item[name] = tuple(item[name]) if item[name] is not None else None

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from screener.domain import FileStamp
-from screener.ledger import Ledger, under
+from screener.keys import under
+from screener.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from screener.errors import RunError, UsageError
 from screener.examine_settings import ExamineSettings
 from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of, shred
 from screener.identifiers import pseudonym, read_key
-from screener.ledger import Ledger, under
+from screener.keys import under
+from screener.ledger import Ledger
 from screener.ledger_schema import files_of_state
 from screener.lock import run_lock
 from screener.manifest import MANIFEST, RUNS, read_manifest

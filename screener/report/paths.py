@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from screener.ledger import under
+from screener.keys import under
 
 SCORED = """
 LEFT JOIN points p ON p.id = i.points_id

@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from screener.ledger import Ledger, under
+from screener.keys import under
+from screener.ledger import Ledger
 from screener.ledger_schema import HEADER_COLUMNS
 from screener.report.paths import SCORED, dictionaries
 
