@@ -17,7 +17,7 @@ import typer
 
 from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_purge, cli_site
 from screener.cli_bundles import show_help_where_no_command_is_named
-from screener.cli_errors import as_usage_error
+from screener.cli_errors import as_usage_error, require_no_empty_argument
 from screener.console import (
     ScanProgress,
     note,
@@ -70,7 +70,11 @@ def screener(
 @app.command()
 def scan(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders and files, any depth and name.")
+        list[Path],
+        # What cannot be read is told by the scan: as exit code 4, or as a row.
+        typer.Argument(
+            metavar="PATH...", readable=False, help="Folders and files, any depth and name."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report is written.")
@@ -256,6 +260,7 @@ def main() -> NoReturn:
         sys.excepthook = _tell_bug
     open_streams()
     try:
+        require_no_empty_argument(arguments)
         command = typer.main.get_command(app)
         code = command(args=arguments, prog_name="screener", standalone_mode=False)
     except (ScreenerError, typer.TyperException) as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -42,6 +42,20 @@ def as_usage_error(error: typer.TyperException) -> UsageError:
         near = _nearest(found["given"].lower(), re.findall(r"'([^']*)'", found["choices"]))
         return UsageError(f"{path}: {_lowered(words)}", NOTHING, _mend(near, listed))
     return UsageError(f"{path}: {_lowered(words)}", NOTHING, _example(context) or listed)
+
+
+def require_no_empty_argument(arguments: Sequence[str]) -> None:
+    """Refuse what a script gives for a variable that is not set: a path of no name is `.`.
+
+    Raises:
+        UsageError: an argument is empty; not the value of `--issuer`, of which there may be none.
+    """
+    before = ""
+    for argument in arguments:
+        if not argument and before != "--issuer":
+            what = f"the argument after {before!r} is empty" if before else "an argument is empty"
+            raise UsageError(what, NOTHING, "a variable of the script is not set, perhaps")
+        before = argument
 
 
 def _options(context: Any) -> list[str]:

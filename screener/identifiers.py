@@ -152,6 +152,11 @@ def _digest(key: bytes, kind: str, value: str) -> bytes:
     return hmac.digest(key, message, hashlib.sha256)
 
 
+def report_key(out: Path) -> bytes:
+    """The key of the pseudonyms in the reports of an output folder: `DIR.key`, as `read_key`."""
+    return read_key(out.with_name(f"{out.name}.key"), out)
+
+
 def read_key(path: Path, out: Path) -> bytes:
     """The site's key; made on first use, readable by its owner alone.
 

@@ -43,7 +43,7 @@ def state_lock(*files: Path) -> Iterator[None]:
                 raise RunError(
                     f"{str(path)!r} cannot be written",
                     os.strerror(error.errno or 0),
-                    "give the account that runs this write permission, or another --out",
+                    "give the account that runs this write permission, or name another folder",
                 ) from error
             stack.callback(os.close, descriptor)
             try:

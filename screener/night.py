@@ -14,12 +14,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from screener.discovery import walk
+from screener.discovery import Found, walk
 from screener.domain import (
     Examined,
     FileStamp,
     OperatingPoint,
     Radiograph,
+    Rejection,
     Unchanged,
 )
 from screener.errors import NothingToScreenError
@@ -29,6 +30,7 @@ from screener.judge import judge_of
 from screener.ledger import Ledger
 from screener.ledger_paths import KnownPaths
 from screener.ledger_schema import files_of_state
+from screener.outcomes import ReasonCode
 from screener.publication import last_number
 from screener.record import RunRecord
 from screener.rescan import Need, Run, need_of
@@ -166,6 +168,7 @@ class Night:
                 stamp = None if status is None else FileStamp.of(status)
                 before = known.get(item.path)
                 if item.rejection is not None:
+                    self._require_listed(item, item.rejection)
                     examined = Examined(None, "", None, item.rejection)
                     self.record.reject(item.path, examined, item.rejection)
                     continue
@@ -235,6 +238,15 @@ class Night:
         if time.monotonic() - self.committed > COMMIT_EVERY_S:
             self.ledger.commit()
             self.committed = time.monotonic()
+
+    def _require_listed(self, item: Found, rejection: Rejection) -> None:
+        """A folder below a PATH that cannot be listed is a row; PATH itself is the archive."""
+        if rejection.code is ReasonCode.UNREADABLE and item.path in self.roots:
+            raise NothingToScreenError(
+                f"{os.fsdecode(item.path)!r} cannot be listed: {rejection.detail}",
+                "an archive that went away must not replace a good report",
+                "mend the mount or the permissions; the last report is untouched",
+            )
 
     def _require_enough(self) -> None:
         for root in self.roots:

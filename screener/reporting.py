@@ -18,7 +18,7 @@ from screener import __version__
 from screener.domain import Triage
 from screener.durable import access_for
 from screener.errors import RunError, UsageError
-from screener.identifiers import read_key
+from screener.identifiers import report_key
 from screener.log import EventLog
 from screener.model_card import write_card
 from screener.outcomes import Outcome
@@ -106,7 +106,7 @@ def publish(
     page, facts = PageGuard(), _facts(night, summary, tallies)
     key = b""
     if night.settings.identifiers == "pseudonym":
-        key = read_key(out.with_name(f"{out.name}.key"), out)
+        key = report_key(out)
     table = ImageTable(
         tuple(night.roots), night.run_id, report.findings, night.settings.identifiers, key
     )

@@ -26,6 +26,7 @@ from screener.errors import (
     UsageError,
 )
 from screener.examine_settings import ExamineSettings
+from screener.identifiers import report_key
 from screener.ledger import Ledger
 from screener.ledger_schema import kept_setting
 from screener.lock import run_lock
@@ -92,12 +93,7 @@ def scan(
     choice = choose_bundle(settings, kept_setting(state, KEPT))
     bundle = choice.bundle
     points = operating_points(bundle, settings)
-    if settings.since and not state.exists():
-        raise UsageError(
-            f"no published run {settings.since!r}",
-            f"there is no state {str(state)!r} yet; nothing was written",
-            "leave --since out of a first scan",
-        )
+    _require_state_of(settings.since, state)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -115,6 +111,9 @@ def scan(
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, state))
         finish_interrupted(folder)
+        if settings.identifiers == "pseudonym":
+            # Without it the whole night would be for nothing.
+            report_key(folder)
         ledger = stack.enter_context(Ledger(state))
         examine_settings = ExamineSettings(
             limits=settings.limits,
@@ -164,6 +163,15 @@ def scan(
             # Interrupted or nothing there.
             _keep_what_was_done(ledger)
             raise
+
+
+def _require_state_of(since: str, state: Path) -> None:
+    if since and not state.exists():
+        raise UsageError(
+            f"no published run {since!r}",
+            f"there is no state {str(state)!r} yet; nothing was written",
+            "leave --since out of a first scan",
+        )
 
 
 def _with_what_is_left(ledger: Ledger, summary: RunSummary) -> RunSummary:

@@ -166,7 +166,7 @@ class Settings:
     log_phi: bool = False
     exact: bool = False
     secondary_capture: bool = False
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[Path, ...] = ()
     keep_days: int = 90
     min_paths: int = 0
     sentinel: str = ""

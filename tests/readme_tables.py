@@ -19,7 +19,10 @@ EXIT_CODES = (
     ("1", "the run itself failed (disk full, state unreadable, a bug); the last report is intact"),
     ("2", "wrong usage, site file or model; nothing was written"),
     ("3", "complete, and a path FAILED that had not failed so in the last report (`--fail-on`)"),
-    ("4", "nothing to screen: a PATH is missing or empty, or fewer paths than `min_paths`"),
+    (
+        "4",
+        "nothing to screen: a PATH is missing, empty or unreadable; fewer paths than `min_paths`",
+    ),
     ("5", "a GPU was required and is not usable"),
     ("6", "`publish`: something stays queued; `pull`: something is missing; a door fails"),
     ("7", "`pull`: the folder or the disk is full to its bound; what was fetched is kept"),

@@ -129,6 +129,8 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         ("scan . --out y --settle -1", "settle = -1.0 is less than 0", "at least 0"),
         ("scan . --out y --workers 5000", "workers = 5000 is more than", "at most"),
         ("scan . --out y --require-gpu --device cpu", "a GPU is required", "leave one"),
+        ("scan '' --out y", "after 'scan' is empty", "variable"),
+        ("scan . --out ''", "after '--out' is empty", "variable"),
         ("model show none.onnx", "no such model: 'none.onnx'", "--model"),
     ],
 )
@@ -141,7 +143,7 @@ def test_wrong_usage_ends_with_2_in_three_parts_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(*arguments.format(tiny=TINY, file=__file__).split())
+    code, out, err = call(*shlex.split(arguments.format(tiny=TINY, file=__file__)))
     assert (code, out) == (2, "")
     error, why, advice = err.splitlines()
     assert error.startswith("error: ")

@@ -263,8 +263,10 @@ def test_pipes_without_quotes_and_header() -> None:
     layout = TableLayout(
         columns=("accession_number", "patient_name"), delimiter="|", quote="none", header=False
     )
-    row = {**STUDY, "patient_name": 'O"Neil|Ann'}
-    assert written([row], layout=layout) == b"A 17|O Neil Ann\n"
+    row = {**STUDY, "accession_number": "A17", "patient_name": 'O"Neil|Ann'}
+    assert written([row], layout=layout) == b"A17|O Neil Ann\n"
+    # An altered identifier may be another patient's.
+    assert written([{**row, "accession_number": "A|17"}], layout=layout) == b"|O Neil Ann\n"
     single = TableLayout(columns=("patient_name",), quote="none", header=False)
     assert written([{**STUDY, "patient_name": None}], layout=single) == b"\n"
 
@@ -340,6 +342,8 @@ def test_dates_and_times(column: str, value: str | None, expected: str) -> None:
         ({"delimiter": "§", "encoding": "ascii"}, "encoding"),
         ({"date_format": "%d\n%m"}, "date_format"),
         ({"date_format": "%n"}, "date_format"),
+        ({"date_format": "%Q"}, "date_format '%Q' writes every day and hour alike"),
+        ({"time_format": "h"}, "time_format"),
         ({"rename": {"triage": "a\nb"}}, "control"),
         ({"words": {"triage": {"FLAGGED": "a\tb"}}}, "control"),
         ({"columns": ("triage", "triage")}, "twice"),
@@ -363,3 +367,21 @@ def test_an_unknown_column_is_refused_before_anything_is_written(arguments: Any)
     with pytest.raises(ValueError, match="did you mean 'accession_number'"):
         write_table(stream, TRIAGE_COLUMNS, [], TableLayout(**arguments))
     assert stream.getvalue() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"words": {"triage": {"FLAGGD": "URGENT"}}}, "never 'FLAGGD'; did you mean 'FLAGGED'"),
+        ({"words": {"is_new": {"True": "J"}}}, "did you mean 'true'"),
+        ({"rename": {"score": "priority"}}, "two columns would be named 'priority'"),
+        ({"rename": {"score": "p", "logit": "p"}}, "two columns would be named 'p'"),
+    ],
+)
+def test_a_layout_that_misleads_an_importer_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TableLayout(**arguments).choose(TRIAGE_COLUMNS)
+    swapped = TableLayout(rename={"score": "priority", "priority": "score"})
+    assert swapped.choose(TRIAGE_COLUMNS) == TRIAGE_COLUMNS
+    words = {"triage": {"FLAGGED": "URGENT"}, "priority": {"STAT": "1"}, "change": {"NEW": "N"}}
+    assert TableLayout(words=words).choose(TRIAGE_COLUMNS) == TRIAGE_COLUMNS

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from screener import discovery
 from screener.bundle import load_bundle, with_card
+from screener.discovery import Found
+from screener.domain import Rejection
 from screener.errors import (
     InterruptedRunError,
     LockedError,
@@ -25,6 +29,7 @@ from screener.errors import (
 )
 from screener.ledger import Ledger
 from screener.lock import run_lock
+from screener.outcomes import ReasonCode
 from screener.screening import scan
 from screener.settings import Settings
 from screener.summary import RunSummary, Stop
@@ -441,6 +446,33 @@ def test_unmounted_archive_leaves_the_last_report(studies: Path, tmp_path: Path,
         run(paths, out, **changes)
     assert before == {name: (out / name).read_bytes() for name in before}
     assert run(studies, out).outcomes == json.loads(before["run.json"])["outcomes"]
+
+
+@pytest.mark.parametrize("allow_empty", [False, True])
+def test_path_that_cannot_be_listed_leaves_the_last_report(
+    allow_empty: bool, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run(studies, out)
+    before = (out / "run.json").read_bytes()
+
+    def stale(folder: bytes, *_: object) -> Iterator[Found]:
+        yield Found(folder, Rejection(ReasonCode.UNREADABLE, "OSError"))
+
+    monkeypatch.setattr(discovery, "_list_folder", stale)
+    with pytest.raises(NothingToScreenError, match="cannot be listed: OSError"):
+        run(studies, out, allow_empty=allow_empty)
+    assert (out / "run.json").read_bytes() == before
+    monkeypatch.undo()
+    assert run(studies, out).new_studies == 0
+
+
+def test_key_that_cannot_be_used_is_told_before_the_night(studies: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.key").write_text("no key")
+    (tmp_path / "out.key").chmod(0o600)
+    with pytest.raises(UsageError, match="is no key"):
+        run(studies, tmp_path / "out", identifiers="pseudonym")
+    assert not (tmp_path / "out" / "state.sqlite").exists()
 
 
 def test_empty_folder_where_it_is_allowed(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_every_value_arrives_with_its_type(tmp_path: Path) -> None:
     assert settings.log == Path("~/screener.log").expanduser()
     assert settings.settle == 60.0
     assert isinstance(settings.settle, float)
-    assert settings.exclude == ("/archive/tmp", "/archive/.snapshots")
+    assert settings.exclude == (Path("/archive/tmp"), Path("/archive/.snapshots"))
     assert settings.rescreen.days == 7
     assert settings.limits == dataclasses.replace(Limits(), wall_s=20.0, pixels=50_000_000)
     assert settings.output.mode == 0o640
@@ -130,7 +130,7 @@ def test_the_threshold_of_the_command_line_replaces_the_sites(
         ("device = 'gpu'", "device = 'gpu'", "must be one of auto, cpu, cuda, tensorrt"),
         ("device = 'CUDA'", "device = 'CUDA'", "did you mean 'cuda'?"),
         ("exclude = '/tmp'", "exclude = '/tmp' is text", "must be a list in square brackets"),
-        ("exclude = [1]", "exclude = 1 is a whole number", "must be text in quotes"),
+        ("exclude = [1]", "exclude = 1 is a whole number", "must be a path in quotes"),
         ("model = 1979-05-27", "is a date or time", "must be a path in quotes"),
         ("limits = 3", "limits = 3 is a whole number", "must be a table"),
         ("[limits]\npixels = 0", "pixels = 0 is less than 1", ""),
@@ -172,6 +172,11 @@ def test_an_unreadable_site_file_is_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not UTF-8"):
         load_settings(binary)
+
+
+def test_what_is_excluded_is_looked_for_beside_the_site_file(tmp_path: Path) -> None:
+    config = _site(tmp_path, 'exclude = ["attic", "/data/lost+found"]')
+    assert load_settings(config).exclude == (config.parent / "attic", Path("/data/lost+found"))
 
 
 def test_relative_paths_start_at_the_site_file(

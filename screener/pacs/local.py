@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from screener.domain import Triage
 from screener.durable import access_for
-from screener.identifiers import mask, read_key
+from screener.identifiers import mask, report_key
 from screener.pacs.csv_files import place, split, table
 from screener.pacs.making import UNFIT, header_for
 from screener.pacs.planning import CSV, WORKLIST, in_conflict
@@ -145,5 +145,5 @@ def _shown(row: Mapping[str, Any], settings: Settings, out: Path) -> dict[str, A
     own = {name: row[name] for name in TRIAGE_COLUMNS if name in row}
     key = b""
     if settings.identifiers == "pseudonym":
-        key = read_key(out.with_name(f"{out.name}.key"), out)
+        key = report_key(out)
     return dict(mask(own, settings.identifiers, key))

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from screener.domain import Triage
+from screener.triage import StudyReason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -102,6 +105,15 @@ TIME_COLUMNS = frozenset({"study_time"})
 """DICOM TM (PS3.5 6.2), verbatim."""
 TIMESTAMP_COLUMNS = frozenset({"screened_at"})
 """Our own times, ISO 8601 UTC with Z."""
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "triage": tuple(each.value for each in Triage),
+    "previous_triage": ("", *(each.value for each in Triage)),
+    "reason_code": tuple(each.value for each in StudyReason),
+    "is_new": ("true", "false"),
+    "change": ("NEW", "CHANGED", "SAME"),
+}
+"""Columns of `triage.csv` with a closed list of values."""
 
 
 def image_columns(findings: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from screener.report.columns import VALUES
+
+# No two fields are alike.
+_MOMENTS = (datetime(2001, 2, 3, 4, 5, 6, 7), datetime(2012, 11, 14, 15, 16, 17, 18))  # noqa: DTZ001
+
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
@@ -22,7 +27,8 @@ class TableLayout:
         words: Column -> value -> the importer's own word; other values stay.
         header: Whether the first line names the columns.
         delimiter: One character.
-        quote: Where quotes stand. With `none` a delimiter or quote inside a value becomes a space.
+        quote: Where quotes stand. With `none` a delimiter or quote inside a value becomes a space,
+            and an identifier with one is left empty.
         encoding: Of the whole file.
         unencodable: What becomes of a character that the encoding lacks. An identifier with one
             is left empty: an altered one may be another patient's.
@@ -64,8 +70,11 @@ class TableLayout:
             raise ValueError(f"encoding {self.encoding!r} cannot hold a table") from None
         for name in ("date_format", "time_format", "timestamp_format"):
             layout = getattr(self, name)
-            if not layout.isprintable() or not datetime(2001, 2, 3).strftime(layout).isprintable():  # noqa: DTZ001
+            shown = [moment.strftime(layout) for moment in _MOMENTS]
+            if not layout.isprintable() or not shown[0].isprintable():
                 raise ValueError(f"{name} {layout!r} is not a format of one line")
+            if layout and shown[0] == shown[1]:
+                raise ValueError(f"{name} {layout!r} writes every day and hour alike")
         vocabulary = [word for words in self.words.values() for word in words.values()]
         for word in [*self.rename.values(), *vocabulary]:
             if not word.isprintable():
@@ -77,14 +86,26 @@ class TableLayout:
         """The columns that this layout takes of those that a table has.
 
         Raises:
-            ValueError: A column is named that the table does not have, with the nearest right one.
+            ValueError: A column is named that the table does not have, or a value that a column
+                never has, with the nearest right one; or two columns would have one name.
         """
         for name in (*self.columns, *self.rename, *self.words):
             if name not in available:
                 near = difflib.get_close_matches(name, available, n=1)
                 mend = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"there is no column {name!r}{mend}")
-        return self.columns or tuple(available)
+        chosen = self.columns or tuple(available)
+        names = [self.rename.get(name, name) for name in chosen]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two columns would be named {name!r}")
+        for column, words in self.words.items():
+            for value in words if column in VALUES else ():
+                if value not in VALUES[column]:
+                    near = difflib.get_close_matches(value, VALUES[column], n=1)
+                    mend = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ValueError(f"{column} is never {value!r}{mend}")
+        return chosen
 
 
 CONTRACT = TableLayout(unencodable="backslashreplace")

@@ -150,6 +150,9 @@ def _cell_of(column: str, layout: TableLayout) -> Cell | None:
         steps.append(lambda text: words.get(text, text))
     if column in IDENTIFIER_COLUMNS and layout.encoding != CONTRACT.encoding:
         steps.append(lambda text: text if _fits(text, layout.encoding) else "")
+    if column in IDENTIFIER_COLUMNS and layout.quote == "none":
+        dividing = (layout.delimiter, '"')
+        steps.append(lambda text: "" if any(each in text for each in dividing) else text)
     if layout.neutralise:
         steps.append(_neutralised)
 
