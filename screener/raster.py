@@ -158,15 +158,6 @@ def _check_size(rows: int, columns: int, limits: Limits) -> None:
         raise FileRejected(ReasonCode.TOO_LARGE, "more pixels than the limit")
 
 
-def _exif_orientation(exif: bytes) -> int:
-    """1 where the block is missing or broken: it decides how to hold a film, not whether."""
-    try:
-        pages = tiff.read_tiff(exif) if exif else []
-    except FileRejected:
-        return 1
-    return pages[0].first(tiff.ORIENTATION, 1) if pages else 1
-
-
 def _decode_png(content: memoryview, limits: Limits) -> _Decoded:
     png = read_png(content)
     _check_size(png.rows, png.columns, limits)
@@ -176,7 +167,7 @@ def _decode_png(content: memoryview, limits: Limits) -> _Decoded:
     if samples.shape[:2] != (png.rows, png.columns):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")
     samples = apply_colours(samples, png)
-    return _Decoded(samples, with_version("imagecodecs/libpng"), _exif_orientation(png.exif))
+    return _Decoded(samples, with_version("imagecodecs/libpng"), tiff.exif_orientation(png.exif))
 
 
 def _decode_jpeg(content: memoryview, limits: Limits, *, full_size: bool) -> _Decoded:
@@ -189,7 +180,7 @@ def _decode_jpeg(content: memoryview, limits: Limits, *, full_size: bool) -> _De
         raise FileRejected(ReasonCode.COLOUR)
     check_scans(codestream, header.process)
     is_lossy = header.process != 0xC3
-    orientation = _exif_orientation(header.exif)
+    orientation = tiff.exif_orientation(header.exif)
     levels = 0
     if is_lossy and header.precision == 8:
         library = JPEG_LIBRARY

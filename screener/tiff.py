@@ -1,4 +1,4 @@
-"""TIFF structure and decoding; the structure also serves EXIF blocks.
+"""TIFF structure and decoding; of an EXIF block, which is a TIFF too, the orientation.
 
 Called by `screener.raster`. libtiff gives grey for what is missing, so every strip is looked up in
 the file first; strips of JPEG are decoded by `screener.tiff_jpeg`. Only integer tags are read.
@@ -57,7 +57,7 @@ class TiffPage:
 
 
 def read_tiff(content: memoryview | bytes) -> list[TiffPage]:
-    """The directories of a TIFF or BigTIFF file but for thumbnails; also of an EXIF block.
+    """The directories of a TIFF or BigTIFF file but for thumbnails.
 
     Raises:
         FileRejected: TRUNCATED where a directory or an array lies past the end, MALFORMED.
@@ -72,6 +72,27 @@ def read_tiff(content: memoryview | bytes) -> list[TiffPage]:
         return _pages(content, order, is_big=magic == 43)
     except struct.error:
         raise FileRejected(ReasonCode.TRUNCATED, "the TIFF ends too early") from None
+
+
+def exif_orientation(exif: bytes) -> int:
+    """How an EXIF block says that the image is to be held (1 to 8); 1 where it does not say.
+
+    Of its first directory that one entry is read and nothing else: programs that rewrite a file
+    leave others that point past the end, and viewers turn the image all the same.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (offset,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, offset)
+        for number in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, offset + 2 + 12 * number)
+            if (tag, kind) == (ORIENTATION, 3):
+                return int(value)
+    except struct.error:
+        return 1
+    return 1
 
 
 def _pages(content: memoryview | bytes, order: str, *, is_big: bool) -> list[TiffPage]:

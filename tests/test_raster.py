@@ -318,6 +318,21 @@ def test_a_broken_exif_block_turns_nothing() -> None:
     assert read(content, "JPEG").stored.values.shape == GREY8.shape
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_exif_block_that_is_broken_elsewhere_turns_the_film(order: str) -> None:
+    # What a program leaves that drops the maker's note and keeps its entry.
+    entries = [(271, 2, 4, 0), (274, 3, 1, 6 if order == "<" else 6 << 16), (37500, 7, 999, 60000)]
+    block = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
+    block += b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries) + bytes(4)
+    content = saved(GREY8, "JPEG", quality=95, exif=b"Exif\x00\x00" + block)
+    upside = read(saved(GREY8, "JPEG", quality=95), "JPEG").stored.values
+    assert np.array_equal(read(content, "JPEG").stored.values, upright(upside, 6))
+    png_block = png_chunk(b"eXIf", block)
+    plain = saved(GREY8, "PNG")
+    turned = read(plain[:33] + png_block + plain[33:], "PNG").stored.values
+    assert np.array_equal(turned, upright(GREY8, 6))
+
+
 def test_a_cross_check_of_upright_with_exif_transpose() -> None:
     from PIL import ImageOps
 
