@@ -12,10 +12,10 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 from screener.errors import RunError, UsageError
 
@@ -37,6 +37,27 @@ class Access:
 
 
 PRIVATE = Access()
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A `Writer` of a file that may be written elsewhere while the others are written here."""
+
+    def __call__(self, stream: BinaryIO) -> int | None:
+        """Write it here and now."""
+        ...
+
+    def begin(self, path: Path, access: Access) -> None:
+        """Begin to write it elsewhere, or do nothing."""
+        ...
+
+    def facts(self) -> dict[str, object] | None:
+        """Wait until it is written; None where that was not begun or failed, and left no file."""
+        ...
+
+    def stop(self) -> None:
+        """Write no more."""
+        ...
 
 
 @contextmanager
@@ -116,6 +137,33 @@ def write_file(path: Path, write: Writer, access: Access = PRIVATE) -> dict[str,
         os.fsync(raw.fileno())
     found: dict[str, object] = {"sha256": raw.sha256.hexdigest(), "size": raw.size}
     return found if rows is None else {**found, "rows": rows}
+
+
+def write_files(
+    folder: Path, files: Mapping[str, Writer], access: Access
+) -> dict[str, dict[str, object]]:
+    """Write files, one at a time; a `Beside` is begun first and waited for last.
+
+    Returns:
+        What `write_file` says of each, in their order.
+
+    Raises:
+        OSError, RunError: As `write_file` does; nothing writes on.
+    """
+    beside = {name: write for name, write in files.items() if isinstance(write, Beside)}
+    written: dict[str, dict[str, object]] = {}
+    try:
+        for name, begun in beside.items():
+            begun.begin(folder / name, access)
+        for name, write in files.items():
+            if name not in beside:
+                written[name] = write_file(folder / name, write, access)
+        for name, begun in beside.items():
+            written[name] = begun.facts() or write_file(folder / name, begun, access)
+    finally:
+        for begun in beside.values():
+            begun.stop()
+    return {name: written[name] for name in files}
 
 
 def writer_of(content: bytes) -> Writer:

@@ -20,7 +20,7 @@ import re
 import shutil
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from screener.durable import (
     PRIVATE,
@@ -30,6 +30,7 @@ from screener.durable import (
     remove_tree,
     sync_folder,
     write_file,
+    write_files,
     writer_of,
 )
 from screener.errors import RunError
@@ -41,28 +42,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from screener.durable import Writer
-
-
-@runtime_checkable
-class Beside(Protocol):
-    """A `Writer` of a file that may be written elsewhere while the others are written here."""
-
-    def __call__(self, stream: BinaryIO) -> int | None:
-        """Write it here and now."""
-        ...
-
-    def begin(self, path: Path, access: Access) -> None:
-        """Begin to write it elsewhere, or do nothing."""
-        ...
-
-    def facts(self) -> dict[str, object] | None:
-        """Wait until it is written; None where that was not begun or failed, and left no file."""
-        ...
-
-    def stop(self) -> None:
-        """Write no more."""
-        ...
-
 
 KEPT_RUNS = 30
 _WRITING, _READY = ".writing", ".ready"
@@ -238,7 +217,7 @@ def _write_run(
     writing = runs / f".{run_id}{_WRITING}"
     ready = runs / f".{run_id}{_READY}"
     writing.mkdir(mode=0o700)
-    written = _write_files(writing, files, access)
+    written = write_files(writing, files, access)
     manifest = {**summary(), "run_id": run_id, "files": written}
     content = f"{json.dumps(manifest, indent=2, allow_nan=False)}\n".encode()
 
@@ -247,26 +226,6 @@ def _write_run(
     writing.rename(ready)
     sync_folder(runs)
     return ready
-
-
-def _write_files(
-    folder: Path, files: Mapping[str, Writer], access: Access
-) -> dict[str, dict[str, object]]:
-    """Write the files of a report; what `write_file` says of each, in their order."""
-    beside = {name: write for name, write in files.items() if isinstance(write, Beside)}
-    written: dict[str, dict[str, object]] = {}
-    try:
-        for name, begun in beside.items():
-            begun.begin(folder / name, access)
-        for name, write in files.items():
-            if name not in beside:
-                written[name] = write_file(folder / name, write, access)
-        for name, begun in beside.items():
-            written[name] = begun.facts() or write_file(folder / name, begun, access)
-    finally:
-        for begun in beside.values():
-            begun.stop()
-    return {name: written[name] for name in files}
 
 
 def _discard(runs: Path, run_id: str) -> None:
