@@ -104,7 +104,10 @@ def _extras() -> Iterator[Line]:
             if found and not _satisfies(found, least)
         ]
         mend = f"pip install --upgrade '.[{extra}]' in the program's clone"
-        if missing:
+        if not names:
+            # An installation in place keeps what the package said when it was made.
+            yield Line(f"extra {extra}", State.ABSENT, "unknown to what is installed", mend)
+        elif missing:
             yield Line(f"extra {extra}", State.ABSENT, f"without {', '.join(missing)}", mend)
         elif old:
             yield Line(f"extra {extra}", State.FAILS, "; ".join(old), mend)

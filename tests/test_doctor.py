@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from screener import native_libraries
+from screener import doctor, native_libraries
 from screener.decoding import DECODERS
 from screener.doctor import (
     Line,
@@ -109,3 +109,14 @@ def test_every_library_that_decodes_is_asked() -> None:
     named |= {"imagecodecs/libpng", "imagecodecs/libtiff", IMAGECODECS_OPENJPEG}
     assert named <= set(native_libraries.LEAST)
     assert all(library.is_safe for library in native_libraries.native_libraries())
+
+
+def test_an_extra_that_the_installation_does_not_know_is_no_extra_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", ("evaluate", "younger"))
+    known, unknown = doctor._extras()
+    assert known.state is State.WORKS
+    assert known.found
+    assert (unknown.state, unknown.found) == (State.ABSENT, "unknown to what is installed")
+    assert ".[younger]" in unknown.mend
