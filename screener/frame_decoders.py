@@ -61,26 +61,18 @@ class Decoded:
     extent: Extent | None = None
 
 
-def levels_to_drop(
-    rows: int, columns: int, available: int = MAX_LEVELS, origin: tuple[int, int] = (0, 0)
-) -> int:
+def levels_to_drop(rows: int, columns: int, available: int = MAX_LEVELS) -> int:
     """The most halvings, at most 3, that leave twice the model's size in both directions."""
     for levels in range(min(available, MAX_LEVELS), 0, -1):
-        if min(reduced_size(rows, columns, levels, origin)) >= LEAST_SIDE:
+        if min(reduced_size(rows, columns, levels)) >= LEAST_SIDE:
             return levels
     return 0
 
 
-def reduced_size(
-    rows: int, columns: int, levels: int, origin: tuple[int, int] = (0, 0)
-) -> tuple[int, int]:
-    """Rows and columns with `levels` dropped (ITU-T T.800 B-15): both edges round up."""
-    top, left = origin
+def reduced_size(rows: int, columns: int, levels: int) -> tuple[int, int]:
+    """Rows and columns with `levels` dropped: rounded up (ITU-T T.800 B-15, from the origin)."""
     step = 1 << levels
-    return (
-        -(-(top + rows) // step) - -(-top // step),
-        -(-(left + columns) // step) - -(-left // step),
-    )
+    return -(-rows // step), -(-columns // step)
 
 
 def decode_jpeg(codestream: bytes, header: JpegHeader, levels_dropped: int) -> Cells:

@@ -43,7 +43,7 @@ def decode_jpeg2000(frame: memoryview, description: PixelDescription, whole: boo
     if header.components == 3:
         cells = shaped(imagecodecs.jpeg2k_decode(codestream), description, 0)
         return _decoded_jpeg2000(cells, header, description, 0, IMAGECODECS_OPENJPEG)
-    size = reduced_size(header.rows, header.columns, levels, header.origin)
+    size = reduced_size(header.rows, header.columns, levels)
     image = _ReducedJpeg2000(io.BytesIO(codestream))
     image.drop_levels(levels, size, len(codestream))
     require_whole_images()
@@ -78,10 +78,11 @@ def _jpeg2000_header(
 ) -> tuple[Jpeg2000Header, int]:
     header = read_jpeg2000_header(codestream)
     require_equal(header, description)
+    # Pillow lays a reduced tile where the whole one would lie: off the origin it falls outside.
     # Two's complement in an unsigned codestream cannot be averaged.
-    if whole or header.signed != description.signed:
+    if whole or header.origin != (0, 0) or header.signed != description.signed:
         return header, 0
-    return header, levels_to_drop(header.rows, header.columns, header.levels, header.origin)
+    return header, levels_to_drop(header.rows, header.columns, header.levels)
 
 
 def _decoded_jpeg2000(
@@ -106,10 +107,5 @@ def _extent(header: Jpeg2000Header, levels: int) -> tuple[float, float, float, f
     (T.800 F.3), so the reduced image is shifted by nearly half of its pixel: it may begin outside
     of the film and end within it.
     """
-    step = 2**levels
-    starts, ends = [], []
-    for origin, length in zip(header.origin, (header.rows, header.columns), strict=True):
-        first = -(-origin // step) - 0.5
-        starts.append((origin - 0.5) / step - first)
-        ends.append((origin + length - 0.5) / step - first)
-    return starts[0], starts[1], ends[0], ends[1]
+    first, step = 0.5 - 0.5 / 2**levels, 2**levels
+    return first, first, (header.rows - 0.5) / step + 0.5, (header.columns - 0.5) / step + 0.5

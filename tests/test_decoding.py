@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import struct
@@ -17,7 +18,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from PIL import ImageFile
+from PIL import Image, ImageFile
 from pydicom.encaps import get_frame
 
 from screener import decoding, stored_values
@@ -725,6 +726,26 @@ def test_a_real_film_reduced_is_the_film_shrunk(name: str, levels: int) -> None:
     assert difference < 0.014 * np.ptp(expected)
     # Taking the array's edges for the film's is a shift that can be seen.
     assert difference < 0.85 * np.abs(shrunk(stored.values) - expected).mean()
+
+
+@pytest.mark.parametrize("tile_offset", [(0, 0), (5, 3), (13, 7)])
+def test_an_image_off_the_origin_is_decoded_whole(tile_offset: tuple[int, int]) -> None:
+    # Pillow cannot reduce it: "broken data stream".
+    plane = np.tile(image("u8"), (60, 60))[:1000, :990]
+    stream = io.BytesIO()
+    options = {"offset": (13, 7), "tile_offset": tile_offset, "tile_size": (1024, 1024)}
+    Image.fromarray(plane).save(stream, "JPEG2000", no_jp2=True, **options)
+    assert read_jpeg2000_header(stream.getvalue()).origin == (7, 13)
+    description = describe(
+        rows=1000,
+        columns=990,
+        bits_allocated=8,
+        bits_stored=8,
+        transfer_syntax_uid=SYNTAX + ".4.90",
+    )
+    stored = decode(stream.getvalue(), description, full_size=False)
+    assert (stored.levels_dropped, stored.extent) == (0, None)
+    assert np.array_equal(stored.values, plane)
 
 
 SIZES = [(897, 898), (1795, 1801), (1794, 2003)]
