@@ -37,17 +37,27 @@ def doctor(
     """Try what a scan needs on this machine.
 
     What fails is printed with the command that mends it. Every decoder decodes an image of its own,
-    the model is run, the folder is written to. Exit code 0 where a scan can run, 1 where something
-    fails, 5 where only a required GPU does.
+    the model is run, the folder and what the site file names are written to: call it as the account
+    that scans. Exit code 0 where a scan can run, 1 where something fails, 5 where only a required
+    GPU does.
 
     Example: screener doctor --out /data/report --config /etc/screener/site.toml
     """
     from screener.doctor import State, examine_machine
     from screener.settings import load_settings
+    from screener.site_checks import check_site
 
     settings = load_settings(config)
-    require_gpu = require_gpu or settings.require_gpu
-    lines = list(examine_machine(model or settings.model, out, require_gpu=require_gpu))
+    out = None if out is None else out.absolute()
+    lines = list(
+        examine_machine(
+            model or settings.model,
+            out,
+            require_gpu=require_gpu or settings.require_gpu,
+            state_elsewhere=settings.state is not None,
+        )
+    )
+    lines += check_site(settings, out)
     _print_lines(lines)
     failing = [line for line in lines if line.state is State.FAILS]
     absent = sum(line.state is State.ABSENT for line in lines)

@@ -48,14 +48,19 @@ class Line:
 
 
 def examine_machine(
-    model: Path | None = None, out: Path | None = None, *, require_gpu: bool = False
+    model: Path | None = None,
+    out: Path | None = None,
+    *,
+    require_gpu: bool = False,
+    state_elsewhere: bool = False,
 ) -> Iterator[Line]:
-    """Try everything that a scan needs.
+    """Try everything that a scan needs of the machine; `screener.site_checks` has the rest.
 
     Args:
         model: A bundle; None for the shipped one.
         out: The output folder of the nightly run, if it is to be tried too.
         require_gpu: Take a GPU that is not usable for a failure.
+        state_elsewhere: The state does not lie in the output folder, which may be on a share then.
     """
     yield Line("python", State.WORKS, platform.python_version())
     yield from _packages()
@@ -65,7 +70,7 @@ def examine_machine(
     yield _device(require_gpu)
     yield from _model(model)
     if out is not None:
-        yield from _folder(out)
+        yield from _folder(out, state_elsewhere=state_elsewhere)
 
 
 def _packages() -> Iterator[Line]:
@@ -196,15 +201,25 @@ def _model(model: Path | None) -> Iterator[Line]:
         yield Line("model", State.WORKS, found)
 
 
-def _folder(out: Path) -> Iterator[Line]:
-    """The output folder: write, sync and rename in it, as a scan does."""
+def write_in(folder: Path) -> None:
+    """Write, sync and rename in a folder, as a scan does; nothing of it stays.
+
+    Raises:
+        OSError: one of them is not possible.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-", delete=False) as stream:
+        stream.write(b"screener doctor")
+        os.fsync(stream.fileno())
+    renamed = Path(f"{stream.name}.renamed")
+    Path(stream.name).replace(renamed)
+    renamed.unlink()
+
+
+def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
+    """The output folder."""
     name = f"output {out}"
     try:
-        with tempfile.NamedTemporaryFile(dir=out, prefix=".doctor-", delete=False) as stream:
-            stream.write(b"screener doctor")
-            os.fsync(stream.fileno())
-        Path(stream.name).replace(out / ".doctor")
-        (out / ".doctor").unlink()
+        write_in(out)
     except OSError as error:
         mend = f'mkdir -p {out} && chown "$USER" {out} && chmod 700 {out}'
         yield Line(name, State.FAILS, os.strerror(error.errno or 0), mend)
@@ -214,14 +229,14 @@ def _folder(out: Path) -> Iterator[Line]:
         yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")
     if out.stat().st_mode & 0o007:
         yield Line(name, State.FAILS, "open to every account", f"chmod o-rwx {out}")
-    kind = _file_system(out)
-    if kind in NETWORK_FILE_SYSTEMS:
+    kind = file_system(out)
+    if kind in NETWORK_FILE_SYSTEMS and not state_elsewhere:
         mend = "give --state a file on a local disk"
         yield Line(name, State.FAILS, f"on {kind}: SQLite needs a local disk", mend)
     yield Line(name, State.WORKS, f"writable, {free / 1e9:.0f} GB free")
 
 
-def _file_system(folder: Path) -> str:
+def file_system(folder: Path) -> str:
     """The type of the file system that a folder lies on; empty where the system does not say."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")

@@ -152,9 +152,14 @@ def _digest(key: bytes, kind: str, value: str) -> bytes:
     return hmac.digest(key, message, hashlib.sha256)
 
 
+def key_path(out: Path) -> Path:
+    """Where the key of the pseudonyms in the reports of an output folder lies: `DIR.key`."""
+    return out.with_name(f"{out.name}.key")
+
+
 def report_key(out: Path) -> bytes:
-    """The key of the pseudonyms in the reports of an output folder: `DIR.key`, as `read_key`."""
-    return read_key(out.with_name(f"{out.name}.key"), out)
+    """The key of the pseudonyms in the reports of an output folder, as `read_key`."""
+    return read_key(key_path(out), out)
 
 
 def read_key(path: Path, out: Path) -> bytes:

@@ -93,7 +93,7 @@ def scan(
     choice = choose_bundle(settings, kept_setting(state, KEPT))
     bundle = choice.bundle
     points = operating_points(bundle, settings)
-    _require_state_of(settings.since, state)
+    _require_state(state, settings.since)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -165,7 +165,10 @@ def scan(
             raise
 
 
-def _require_state_of(since: str, state: Path) -> None:
+def _require_state(state: Path, since: str) -> None:
+    """What can be said of a state before a lock is made beside it."""
+    if state.exists() and not state.is_file():
+        raise UsageError(f"the state {str(state)!r} is no regular file", mend="name another")
     if since and not state.exists():
         raise UsageError(
             f"no published run {since!r}",

@@ -125,6 +125,7 @@ def test_every_setting_of_a_scan_is_an_option_and_the_reverse() -> None:
         ("scan . --out y --precision int8 --model {tiny}", "not int8", "--model"),
         ("scan . --out y --operating-point a --model {tiny}", "no operating point", "default"),
         ("scan . --out y --since a --model {tiny}", "no published run 'a'", "leave --since"),
+        ("scan . --out y --state . --model {tiny}", "is no regular file", "name another"),
         ("scan . --out y --settle nan", "settle = nan is no number", "at least 0"),
         ("scan . --out y --settle -1", "settle = -1.0 is less than 0", "at least 0"),
         ("scan . --out y --workers 5000", "workers = 5000 is more than", "at most"),

@@ -12,11 +12,11 @@ from screener.decoding import DECODERS
 from screener.doctor import (
     Line,
     State,
-    _file_system,
     _folder,
     _native_libraries,
     _requirements,
     examine_machine,
+    file_system,
 )
 from screener.jpeg2000_decoders import IMAGECODECS_OPENJPEG
 from tests.conftest import Run
@@ -66,11 +66,11 @@ def test_a_folder_that_others_can_read_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_system_of_a_folder_is_known(tmp_path: Path) -> None:
+def test_thefile_system_of_a_folder_is_known(tmp_path: Path) -> None:
     if not Path("/proc/self/mounts").exists():
         pytest.skip("the system has no /proc")
-    assert _file_system(Path("/proc/self")) == "proc"
-    assert _file_system(tmp_path) not in {"", "proc"}
+    assert file_system(Path("/proc/self")) == "proc"
+    assert file_system(tmp_path) not in {"", "proc"}
 
 
 def test_requirements_are_the_packages_own() -> None:
