@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def test_a_key_that_cannot_be_made_or_read_fails(tmp_path: Path) -> None:
     line = only(settings, tmp_path / "none" / "report")
     assert line.state is State.FAILS
     assert "/dev/stdin" in line.mend
+    (tmp_path / "none").mkdir()
+    mend = line.mend.removeprefix("as root: ").replace("-o screener ", "")
+    subprocess.run(["bash", "-euc", mend], check=True)
+    assert only(settings, tmp_path / "none" / "report").found.startswith("can be read")
     (tmp_path / "report.key").write_text("no key")
     (tmp_path / "report.key").chmod(0o600)
     assert "is no key" in only(settings, tmp_path / "report").found
