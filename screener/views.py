@@ -73,17 +73,20 @@ _FRONTAL_WORDS = frozenset(
         "ANTEROPOSTERIEUR", "POSTEROANTERIORE", "ANTEROPOSTERIORE", "FACE", "FRENTE", "FRONT",
     )
 )  # fmt: skip
-_OTHER_WORDS = frozenset(
+_LATERAL_WORDS = frozenset(
     (
-        "LAT", "LATERAL", "LATERALE", "LATERALIS", "LATERAAL", "LLAT", "RLAT", "LL", "LATS",
-        "LATERALS", "SEITLICH", "SEITL", "SEITE", "PROFIL", "PERFIL", "PROFILO", "ZIJDELINGS",
-        "DWARS", "SIDO", "SIDEBILDE", "SIDEBILLEDE", "SIVU", "BOCZNE", "BOCNI", "OBL", "OBLIQUE",
-        "OBLIQUES", "OBLI", "OBLICUA", "OBLIQUA", "OBLIKT", "SCHRAEG", "SCHRAG", "LAO", "RAO",
-        "LPO", "RPO", "DECUB", "DECUBITUS", "LLD", "RLD", "LORDOTIC", "LORDOSE",
+        "LAT", "LATERAL", "LATERALE", "LATERALIS", "LATERAAL", "LATS", "LATERALS", "LLAT", "RLAT",
+        "LL", "SEITLICH", "SEITL", "SEITE", "PROFIL", "PERFIL", "PROFILO", "ZIJDELINGS", "DWARS",
+        "SIDO", "SIDEBILDE", "SIDEBILLEDE", "SIVU", "BOCZNE", "BOCNI",
+    )
+)  # fmt: skip
+_OTHER_WORDS = _LATERAL_WORDS | frozenset(
+    (
+        "OBL", "OBLIQUE", "OBLIQUES", "OBLI", "OBLICUA", "OBLIQUA", "OBLIKT", "SCHRAEG", "SCHRAG",
+        "LAO", "RAO", "LPO", "RPO", "DECUB", "DECUBITUS", "LLD", "RLD", "LORDOTIC", "LORDOSE",
         "LORDOTICA", "LORDOTIQUE", "APICOLORDOTIC", "TANGENTIAL", "AXIAL", "SWIMMERS",
     )
 )  # fmt: skip
-_LATERAL_WORDS = frozenset(word for word in _OTHER_WORDS if word.startswith("LAT"))
 # "Thorax en decubitus dorsal" is a supine film, frontal; a bare decubitus is a lateral one.
 _DECUBITUS_WORDS = frozenset(("DECUB", "DECUBITUS"))
 _SUPINE_WORDS = frozenset(("DORSAL", "DORSALE", "SUPINE", "SUPINO", "SUPIN", "RUECKEN", "RUCKEN"))
@@ -158,11 +161,12 @@ def _position(text: str) -> View | None:
     letters = "".join(_WORD.findall(_plain(text)))
     if letters in _POSITIONS:
         return _POSITIONS[letters]
-    words = set(_WORD.findall(_plain(text)))
+    words = _words(text)
     directions = words & {"PA", "AP"}
     if words & _OTHER_WORDS:
-        # "AP OBLIQUE" is a view of its own, "AP LAT" is two.
-        return View.UNKNOWN if directions and words & _LATERAL_WORDS else View.OTHER
+        # "AP OBLIQUE" is a view of its own; "AP LAT", "PA/LL" and "FACE PROFIL" are two.
+        two = words & _FRONTAL_WORDS and words & _LATERAL_WORDS
+        return View.UNKNOWN if two else View.OTHER
     if len(directions) == 1:
         return View(directions.pop())
     return View.UNKNOWN if words & _FRONTAL_WORDS else None
@@ -173,14 +177,17 @@ def judge_description(text: str) -> View | None:
 
     None where it names neither or both: "PA and lateral" is of a study, not of an image.
     """
-    plain = _SIDES.sub(" LATERAL ", _SPELLED.sub(r" \1\2 ", _plain(text)))
-    words = set(_WORD.findall(plain))
-    if words & _SUPINE_WORDS:
-        words -= _DECUBITUS_WORDS
+    words = _words(text)
     frontal, other = bool(words & _FRONTAL_WORDS), bool(words & _OTHER_WORDS)
     if frontal == other:
         return None
     return View.OTHER if other else View.UNKNOWN
+
+
+def _words(text: str) -> set[str]:
+    plain = _SIDES.sub(" LATERAL ", _SPELLED.sub(r" \1\2 ", _plain(text)))
+    words = set(_WORD.findall(plain))
+    return words - _DECUBITUS_WORDS if words & _SUPINE_WORDS else words
 
 
 def _lateral_orientation(orientation: tuple[str, ...]) -> bool:

@@ -20,7 +20,9 @@ PA, AP, OTHER, UNKNOWN = View.PA, View.AP, View.OTHER, View.UNKNOWN
         ("RPO", OTHER), ("AP AXIAL", OTHER), ("AP LORDOTIC", OTHER), ("AP OBLIQUE", OTHER),
         ("MLO", OTHER), ("SUNRISE", OTHER), ("LATERAL DECUBITUS", OTHER),
         ("", UNKNOWN), ("STANDING", UNKNOWN), ("PA/LAT", UNKNOWN), ("APLAT", UNKNOWN),
-        ("PA AP", UNKNOWN), ("FRONTAL", UNKNOWN),
+        ("PA AP", UNKNOWN), ("FRONTAL", UNKNOWN), ("PA\\LL", UNKNOWN), ("AP-LL", UNKNOWN),
+        ("FACE PROFIL", UNKNOWN), ("FRONTAL LATERAL", UNKNOWN), ("P.A. + SEITLICH", UNKNOWN),
+        ("DECUBITUS DORSAL", UNKNOWN), ("FRONTAL OBLIQUE", OTHER), ("PROFIL G", OTHER),
     ],
 )  # fmt: skip
 def test_view_position(position: str, view: View) -> None:
