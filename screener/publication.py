@@ -59,7 +59,7 @@ def publish_run(
 
     Args:
         out: The output folder; made where it is missing.
-        run_id: Names the run; later runs sort behind earlier ones.
+        run_id: Names the run; later ones have a higher number, or sort behind earlier ones.
         files: Name -> what writes it. Called in this order, one at a time; a `Beside` is begun
             first and waited for last.
         summary: What `run.json` says of the run, asked for when the files are written; `run_id` and
@@ -259,11 +259,13 @@ def _switch_orturn_back(out: Path, ready: Path) -> None:
 
 def _prune(runs: Path, keep: str) -> None:
     """Keep the last runs. One that is being removed counts as incomplete from its first moment."""
-    published = sorted(
+    published = [
         entry.name
         for entry in runs.iterdir()
         if (read_manifest(entry) or {}).get("run_id") == entry.name
-    )
+    ]
+    # By their number: a clock that was set back gives a later run an earlier name.
+    published.sort(key=lambda name: (number_of(name) or 0, name))
     for name in published[:-KEPT_RUNS]:
         if name != keep:
             doomed = runs / f".{name}{_WRITING}"

@@ -188,6 +188,15 @@ def test_the_last_thirty_runs_are_kept(tmp_path: Path) -> None:
     assert verify_published(tmp_path) == ()
 
 
+def test_the_last_runs_are_kept_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    late = [f"20300101T000000Z-{number:06d}" for number in range(1, KEPT_RUNS + 1)]
+    early = [f"20200101T000000Z-{number:06d}" for number in range(31, 34)]
+    for run_id in [*late, *early]:
+        publish_run(tmp_path, run_id, {"a.csv": writer_of(b"x")}, dict)
+    kept = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert kept == {*late[3:], *early}
+
+
 @pytest.mark.parametrize(
     "name", ["../evil", "a/b", ".hidden", "", "run.json", "runs", "state.sqlite", "a\n", "ä"]
 )
