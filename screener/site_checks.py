@@ -94,4 +94,6 @@ def _key(out: Path) -> Line:
 
 
 def _made(folder: Path) -> str:
+    if folder.exists():
+        return f"let this account write in {folder}, or name another folder in the site file"
     return f'mkdir -p {folder} && chown "$USER" {folder} && chmod 700 {folder}'
