@@ -19,7 +19,7 @@ import numpy as np
 
 from screener.domain import FileStamp, Instance, OperatingPoint, Radiograph, Score
 from screener.errors import UsageError
-from screener.ledger_schema import HEADER_COLUMNS, open_state
+from screener.ledger_schema import HEADER_COLUMNS, open_state, state_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ class Ledger:
         """Open or create the state; `UsageError` and `RunError` as `open_state` raises them."""
         self.path = path
         self.db = open_state(path)
-        self._columns = [row[1] for row in self.db.execute("PRAGMA table_info(images)")]
-        self.db.execute("BEGIN")
+        with state_errors(path):
+            self._columns = [row[1] for row in self.db.execute("PRAGMA table_info(images)")]
+            self.db.execute("BEGIN")
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,8 @@ from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
 
 LEDGER_VERSION = 3
+# The last is what Python's module says of text that is no UTF-8.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "OperationalError")
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
 
 _SCHEMA = f"""
@@ -192,12 +194,25 @@ def state_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        reason, mend = reason_and_mend(error)
         raise RunError(
-            f"the state {str(path)!r} failed: {reason}",
-            "what was done before is kept",
-            "check the disk and the permissions, then run the same command again",
+            f"the state {str(path)!r} failed: {reason}", "what was done before is kept", mend
         ) from error
+
+
+def reason_and_mend(error: Exception) -> tuple[str, str]:
+    """Why a disk or a state on it failed, and what to do.
+
+    Args:
+        error: An OSError or one of SQLite, whose words may hold values and are not repeated.
+    """
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+    else:
+        reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    if reason.startswith(_DAMAGED):
+        return reason, "the state is damaged: put its backup there, or move it away to start anew"
+    return reason, "free space or mend the disk, then run the same command again"
 
 
 def open_state(path: Path) -> sqlite3.Connection:
@@ -210,6 +225,7 @@ def open_state(path: Path) -> sqlite3.Connection:
     if path.exists() and not path.is_file():
         raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
     db: sqlite3.Connection | None = None
+    strange = ""
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=10)
         db.row_factory = sqlite3.Row
@@ -220,17 +236,19 @@ def open_state(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
         if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise sqlite3.DatabaseError("another program's database")
+            strange = "another program's database"
+            raise sqlite3.DatabaseError
         if version == 0:
             db.executescript(f"BEGIN; {_ALL} PRAGMA user_version = {LEDGER_VERSION}; COMMIT;")
         elif version < LEDGER_VERSION:
             _copy_older(db, path, version)
         for step in range((version or LEDGER_VERSION) + 1, LEDGER_VERSION + 1):
             db.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step}; COMMIT;")
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        # SQLite's words quote the schema, and Python cannot decode them where it is damaged.
         if db is not None:
             db.close()
-        reason = getattr(error, "sqlite_errorname", None) or str(getattr(error, "strerror", error))
+        reason = strange or reason_and_mend(error)[0]
         raise RunError(
             f"the state {str(path)!r} cannot be opened: {reason}",
             "the last report is intact",
@@ -260,6 +278,6 @@ def kept_setting(path: Path, key: str) -> str | None:
     with closing(db):
         try:
             row = db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             return None
     return None if row is None else str(row[0])

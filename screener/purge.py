@@ -5,8 +5,8 @@ In this order, so that a kill at any moment leaves enough for the same command t
 1. the tombstone, and which reports are to go (run ids name nobody), in one transaction;
 2. entries of the worklist are withdrawn, files that `pull` fetched are removed, and its memory of
    them;
-3. the rows of the state are deleted and a report without them is published by one switch; the
-   deletion is committed when the new report is out;
+3. the rows of the state are deleted, and a report without them is published by one switch; the
+   reports that are to go lead a purge that was killed in between back to this step;
 4. the reports in `runs/` that may hold the patient, and copies of the state, are removed;
 5. the state is rewritten, so that nothing stays in its free pages.
 """
@@ -31,7 +31,7 @@ from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of
 from screener.identifiers import pseudonym, read_key
 from screener.keys import under
 from screener.ledger import Ledger
-from screener.ledger_schema import files_of_state
+from screener.ledger_schema import files_of_state, reason_and_mend
 from screener.lock import run_lock
 from screener.manifest import MANIFEST, RUNS, read_manifest
 from screener.night import Night
@@ -294,9 +294,9 @@ def _state_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
+        reason, mend = reason_and_mend(error)
         raise RunError(
             f"the disk of the state {str(path)!r}, or of the program, failed: {reason}",
             "what is forgotten already stays forgotten",
-            "free space (the state is written anew) or mend the disk, then run the same command",
+            f"{mend}; the state is written anew, which takes room",
         ) from error

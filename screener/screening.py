@@ -28,7 +28,7 @@ from screener.errors import (
 from screener.examine_settings import ExamineSettings
 from screener.identifiers import report_key
 from screener.ledger import Ledger
-from screener.ledger_schema import kept_setting
+from screener.ledger_schema import kept_setting, reason_and_mend
 from screener.lock import run_lock
 from screener.log import EventLog
 from screener.precision import KEPT, choose_bundle
@@ -192,11 +192,11 @@ def _keep_what_was_done(ledger: Ledger) -> None:
 
 
 def _disk_error(error: OSError | sqlite3.Error, folder: Path) -> RunError:
-    reason = error.strerror if isinstance(error, OSError) else error.sqlite_errorname
+    reason, mend = reason_and_mend(error)
     return RunError(
         f"the disk of {str(folder)!r}, or of the program, failed: {reason}",
         "the last report is intact and what was examined is kept",
-        "free space or mend the disk, then run the same command again",
+        mend,
     )
 
 

@@ -93,6 +93,12 @@ class _Reader:
             hint = next(each for each in typing.get_args(hint) if each is not types.NoneType)
         origin = typing.get_origin(hint) or hint
         name = f"[{section}] {key}" if section else key
+        if isinstance(value, str) and "\0" in value:
+            raise UsageError(
+                f"{name} = {_quoted(value)} holds a character that no name has",
+                "nothing was written",
+                "mend that line",
+            )
         if origin is Literal:
             return _choice(typing.get_args(hint), value, name)
         if origin is Mapping and isinstance(value, dict):

@@ -150,6 +150,7 @@ def test_the_threshold_of_the_command_line_replaces_the_sites(
         ("require_gpu = true\ndevice = 'cpu'", "a GPU is required", "leave one"),
         ("workers = \nsettle = 1", "is no TOML", "line 1"),
         ("a = 1\na = 2", "is no TOML", "nothing was written mend that line"),
+        ('exclude = ["a\\u0000b"]', "holds a character that no name has", "mend that line"),
         ("min_pathz = 3", "unknown key 'min_pathz'", "nothing was written did you mean"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from screener import ledger_schema
 from screener.errors import RunError, UsageError
 from screener.ledger import Ledger
 from screener.ledger_schema import LEDGER_VERSION, copy_of, files_of_state, open_state
-from tests.faults.nights import screen
+from tests.faults.nights import run, screen
 from tests.films import dataset, draw, save
 
 pytestmark = pytest.mark.usefixtures("private_pool")
@@ -127,3 +128,44 @@ def test_a_state_that_was_put_back_uses_no_run_id_twice(tmp_path: Path) -> None:
         screen(studies, out)
     runs = sorted(path.name for path in (out / "runs").iterdir())
     assert runs == [f"20260101T000000Z-00000{number}" for number in (1, 2, 3, 4)]
+
+
+def _flip_in_a_page(state: Path) -> None:
+    with closing(sqlite3.connect(state)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'images'").fetchone()
+    content = bytearray(state.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
+    state.write_bytes(content)
+
+
+def _spoil_text(state: Path) -> None:
+    with closing(sqlite3.connect(state)) as db, db:
+        db.execute("UPDATE settings SET value = CAST(x'c3' AS TEXT)")
+        db.execute("UPDATE images SET study_key = CAST(x'ff' AS TEXT)")
+
+
+def _spoil_schema(state: Path) -> None:
+    content = state.read_bytes()
+    assert content.count(b"CREATE TABLE bundles") == 1
+    state.write_bytes(content.replace(b"CREATE TABLE bundles", b"CREATE TABLE \xff\xfe dles"))
+
+
+def _cut(state: Path) -> None:
+    state.write_bytes(state.read_bytes()[:9000])
+
+
+@pytest.mark.parametrize("damage", [_flip_in_a_page, _spoil_text, _spoil_schema, _cut])
+def test_a_damaged_state_is_told_as_that(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    """Not as a bug, and not as a full disk; without the words of SQLite, which quote values."""
+    save(dataset(draw(1, size=160), 1, PatientName="CANARY^X"), tmp_path / "studies" / "a")
+    out = tmp_path / "out"
+    screen(tmp_path / "studies", out)
+    report = (out / "run.json").read_bytes()
+    damage(out / "state.sqlite")
+    done = run(tmp_path / "studies", out)
+    assert done.returncode == 1
+    assert "a bug" not in done.stderr
+    assert "move" in done.stderr
+    assert "anew" in done.stderr
+    assert "CANARY" not in done.stderr
+    assert (out / "run.json").read_bytes() == report
