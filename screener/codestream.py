@@ -79,12 +79,12 @@ class Jpeg2000Header:
 
 
 def to_end_marker(frame: memoryview | bytes) -> bytes:
-    """The codestream without the padding after EOI or EOC (both FF D9).
+    """The codestream without what fills up behind EOI or EOC (FF D9): 00, FF, line ends, spaces.
 
     Raises:
         FileRejected: FRAME_TRUNCATED where it does not end with the marker.
     """
-    codestream = bytes(frame).rstrip(b"\x00\xff")
+    codestream = bytes(frame).rstrip(b"\x00\xff\r\n ")
     if not codestream.endswith(b"\xff\xd9"):
         raise FileRejected(ReasonCode.FRAME_TRUNCATED, "no end marker")
     return codestream

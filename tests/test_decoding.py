@@ -253,6 +253,15 @@ def test_an_unsigned_codestream_of_signed_pixels_is_twos_complement() -> None:
     assert (values.dtype, int(values[0, 0])) == (np.int16, -2000)
 
 
+@pytest.mark.parametrize("filling", [b"\0", b"\xff\xff", b"\n", b" ", b"\r\n\0"])
+@pytest.mark.parametrize("name", ["jpeg_baseline_u8", "jpeg_ls_u12", "jpeg2000_u12", "htj2k_u12"])
+def test_what_fills_up_behind_the_end_marker_does_no_harm(name: str, filling: bytes) -> None:
+    frame, description = fixture(name)
+    filled = decode(frame.rstrip(b"\0") + filling, description)
+    assert np.array_equal(filled.values, decode(frame, description).values)
+    assert refused(frame.rstrip(b"\0") + b"more", description) is ReasonCode.FRAME_TRUNCATED
+
+
 def test_a_jp2_file_in_place_of_a_codestream_is_read() -> None:
     stored = decode(*from_file(PYDICOM_OWN / "GDCMJ2K_TextGBR.dcm"))
     assert stored.values.shape == (400, 400, 3)
