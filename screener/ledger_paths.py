@@ -111,6 +111,21 @@ class KnownPaths:
             (outcome, reason_code, points_id, path),
         )
 
+    def former_verdict(
+        self, study_key: str, pixels_sha256: str, points_id: int, before: str
+    ) -> tuple[int, str, str] | None:
+        """Points, outcome and reason by which the same film of an older study was judged.
+
+        None where the study was first seen later than `before`, or only `points_id` judged it.
+        """
+        row = self._db.execute(
+            "SELECT i.points_id, i.outcome, i.reason_code FROM studies s CROSS JOIN images i"
+            " WHERE s.study_key = ? AND s.first_seen_at < ? AND i.study_key = s.study_key"
+            " AND i.pixels_sha256 = ? AND i.points_id != ? ORDER BY i.path LIMIT 1",
+            (study_key, before, pixels_sha256, points_id),
+        ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
     def recent_studies(self, since: str) -> set[str]:
         """Keys of the studies first seen at or after a time."""
         rows = self._db.execute("SELECT study_key FROM studies WHERE first_seen_at >= ?", (since,))

@@ -126,6 +126,8 @@ class Night:
             points_id=self.points_id,
             provider=self.classifier.provider,
             settle_s=self.settings.settle,
+            # Whoever asks for all to be read again asks the model in force.
+            renewed_since="" if self.settings.rescan else self.before(self.settings.rescreen.days),
         )
         ledger.commit()
         with Batches(self.classifier, self._is_scored) as self.batches:

@@ -40,6 +40,7 @@ class RunRecord:
         points_id: Its operating points.
         provider: What computes the scores.
         settle_s: A cut file younger than this is still being written.
+        renewed_since: Studies first seen before it keep the verdict of their time; empty for none.
         stamps: What `lstat` said of paths that are out to be examined, for those whose examination
             says nothing.
         examined: How many rows were written.
@@ -56,6 +57,7 @@ class RunRecord:
     points_id: int
     provider: str
     settle_s: float
+    renewed_since: str = ""
     stamps: dict[bytes, FileStamp] = field(default_factory=dict)
     examined: int = 0
 
@@ -106,7 +108,17 @@ class RunRecord:
                 raise ValueError("a film of a batch without a score")
             code = code_of_novelty(novelty)
             rejection = Rejection(code) if code else None
-            self._put(film.task.path, film.examined, film.radiograph, rejection)
+            path = film.task.path
+            former = self.paths.former_verdict(
+                study_key(path, film.examined, Outcome.SCORED),
+                film.radiograph.pixels_sha256,
+                self.points_id,
+                self.renewed_since,
+            )
+            self._put(path, film.examined, film.radiograph, rejection)
+            if former is not None:
+                # An older study's film that was moved, or its header touched.
+                self.paths.rejudge(path, *former)
 
     def novelty(self, pixels_sha256: str) -> float | None:
         """The novelty of a model input; None where this model has not scored it."""

@@ -403,6 +403,24 @@ def test_older_study_keeps_the_verdict_of_its_time(studies: Path, tmp_path: Path
     assert set(names.values()) == {"default"}
 
 
+@pytest.mark.parametrize(("recent", "rescan"), [(False, False), (False, True), (True, False)])
+def test_moved_file_of_an_older_study_keeps_the_verdict_of_its_time(
+    recent: bool, rescan: bool, tmp_path: Path
+) -> None:
+    studies, out = tmp_path / "studies", tmp_path / "out"
+    save(dataset(draw(1), 1), studies / "incoming" / "film")
+    run(studies, out, threshold=0.9999)
+    if not recent:
+        with Ledger(out / "state.sqlite") as ledger:
+            ledger.db.execute("UPDATE studies SET first_seen_at = '2020-01-01T00:00:00Z'")
+            ledger.commit()
+    (studies / "incoming").rename(studies / "2020")
+    run(studies, out, threshold=0.0, rescan=rescan)
+    (row,) = rows(out)
+    assert row["triage"] == ("FLAGGED" if recent or rescan else "NOT_FLAGGED")
+    assert row["change"] == ("CHANGED" if recent or rescan else "SAME")
+
+
 @pytest.mark.parametrize("recent", [True, False])
 def test_age_range_of_a_new_model_reaches_recent_studies_alone(
     recent: bool, tmp_path: Path
