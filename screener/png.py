@@ -33,6 +33,7 @@ _WITH_TRANSPARENCY = (_GREY, _RGB, _PALETTE)
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _PALETTE: (1, 2, 4, 8)}
 # No deflate stream expands further (RFC 1951: 258 bytes from two bits).
 _DEFLATE_RATIO = 1032
+_SPARE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def read_png(content: memoryview) -> PngFile:
 
     Raises:
         FileRejected: TRUNCATED without IEND or without enough compressed data for the size that
-            IHDR claims, MALFORMED.
+            IHDR claims, BOMB with far more, MALFORMED.
     """
     if bytes(content[:8]) != _SIGNATURE:
         raise FileRejected(ReasonCode.MALFORMED, "no PNG signature")
@@ -82,8 +83,13 @@ def read_png(content: memoryview) -> PngFile:
         elif not kind[0] & 0x20:
             raise FileRejected(ReasonCode.MALFORMED, "a critical PNG chunk that nobody knows")
     channels = _CHANNELS[colour]
-    if compressed * _DEFLATE_RATIO + 1024 < rows * columns * channels * depth // 8:
+    plain = rows * columns * channels * depth // 8
+    if compressed * _DEFLATE_RATIO + 1024 < plain:
         raise FileRejected(ReasonCode.TRUNCATED, "too little data for the size that it claims")
+    # Deflate adds 5 bytes to 65,535 where nothing can be compressed, and each row has a filter
+    # byte. What is more has no place in the image, and libpng would inflate all of it.
+    if compressed > 2 * (plain + rows) + _SPARE_BYTES:
+        raise FileRejected(ReasonCode.BOMB, "more data than its size takes")
     palette = single[b"PLTE"] if colour == _PALETTE else b""
     transparency = single[b"tRNS"] if colour in _WITH_TRANSPARENCY else b""
     _check_colours(colour, depth, palette, transparency)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import os
 import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +93,50 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
     else:
         expected = ReasonCode.UNREADABLE
     assert code(path) is expected
+
+
+def _rewrite_and_hide(path: Path) -> None:
+    """Other bytes of the same length under the same time: the change time alone tells."""
+    before = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(-4000, os.SEEK_END)
+        stream.write(bytes(4000))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: os.truncate(path, path.stat().st_size - 4000),
+        lambda path: os.truncate(path, path.stat().st_size + 4000),
+        _rewrite_and_hide,
+    ],
+    ids=["shorter", "longer", "rewritten"],
+)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_changes_while_it_is_read_is_unstable(
+    change: Callable[[Path], None], moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of fstat around the read: whatever was read may be half old and half new."""
+    path = save(dataset(draw(1), 1), tmp_path / "film")
+
+    @contextmanager
+    def opened(descriptor: int, *_: object, **__: object) -> Iterator[SimpleNamespace]:
+        # A change time has the resolution of the kernel's clock.
+        time.sleep(0.02)
+
+        def read(size: int) -> bytes:
+            if moment == "before":
+                change(path)
+            content = os.pread(descriptor, size, 0)
+            if moment == "after":
+                change(path)
+            return content
+
+        yield SimpleNamespace(read=read)
+
+    monkeypatch.setattr("screener.examine.open", opened, raising=False)
+    assert code(path) is ReasonCode.UNSTABLE
 
 
 def test_sparse_giant_is_not_read(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ One case or more for every kind of fault: `CASES` is scanned as one folder by `t
 
 from __future__ import annotations
 
-import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydicom.encaps import encapsulate
 
 from screener.outcomes import ReasonCode, Warn
@@ -203,6 +200,18 @@ def _huge_jpeg2000() -> bytes:
     return compressed_file("jpeg2000-lossless", frame, 161)
 
 
+def _of_many_components(count: int, number: int) -> bytes:
+    """SIZ with so many components as its length has room for, or claims to have."""
+    frame = encode("jpeg2000-lossless", values())
+    start = frame.index(b"\xff\x51")
+    (length,) = struct.unpack_from(">H", frame, start + 2)
+    kind = frame[start + 40 : start + 43] * min(count, 16384 - 13)
+    size = struct.pack(">H", 38 + len(kind) & 0xFFFF) + frame[start + 4 : start + 38]
+    size += struct.pack(">H", count) + kind
+    changed = frame[:start] + b"\xff\x51" + size + frame[start + 2 + length :]
+    return compressed_file("jpeg2000-lossless", changed, number)
+
+
 def _huge_rle() -> bytes:
     """Six megabytes that unpack to 20,000 x 20,000."""
     run = bytes([0x81, 0]) * (20_000 * 20_000 // 128)
@@ -218,6 +227,8 @@ def _huge_rle() -> bytes:
 add("huge-native", film_file(163, Rows=65535, Columns=65535), ReasonCode.MALFORMED)
 add("huge-jpeg-ls", _huge_jpeg_ls(), ReasonCode.TOO_LARGE)
 add("huge-jpeg2000", _huge_jpeg2000(), ReasonCode.MALFORMED)
+add("components-16371", _of_many_components(16_371, 166), ReasonCode.MALFORMED)
+add("components-65535", _of_many_components(65_535, 167), ReasonCode.MALFORMED)
 add("huge-rle", _huge_rle(), ReasonCode.TOO_LARGE)
 add("frames-2-billion", film_file(164, NumberOfFrames=2**31 - 1), ReasonCode.MULTI_FRAME)
 
@@ -288,63 +299,3 @@ add(
     ),
     ReasonCode.UNSUPPORTED_SYNTAX,
 )
-
-# -- PNG and TIFF ---------------------------------------------------------------------------------
-
-
-def _png(**options: object) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values() * 16).save(stream, "PNG", **options)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-def _png_of(rows: int, columns: int) -> bytes:
-    whole = bytearray(seed("png"))
-    struct.pack_into(">II", whole, 16, columns, rows)
-    struct.pack_into(">I", whole, 29, zlib.crc32(whole[12:29]))
-    return bytes(whole)
-
-
-def _png_beyond_the_limit(path: Path) -> None:
-    """A hundred million pixels and some, whole: half a megabyte."""
-    Image.new("L", (10_000, 10_001)).save(path, "PNG", compress_level=1)
-
-
-def _png_with_text_bomb() -> bytes:
-    whole = seed("png")
-    body = b"Comment\0\0" + zlib.compress(bytes(1 << 26), 9)
-    chunk = struct.pack(">I", len(body)) + b"zTXt" + body
-    return whole[:33] + chunk + struct.pack(">I", zlib.crc32(b"zTXt" + body)) + whole[33:]
-
-
-add("png-that-claims-a-billion-pixels", _png_of(40_000, 40_000), ReasonCode.TRUNCATED)
-add("png-beyond-the-pixel-limit", _png_beyond_the_limit, ReasonCode.TOO_LARGE)
-add("png-cut", _png()[:-3000], ReasonCode.TRUNCATED)
-add("png-with-a-text-bomb-is-read", _png_with_text_bomb())
-add("png-of-garbage", b"\x89PNG\r\n\x1a\n" + bytes(range(100)), ReasonCode.MALFORMED)
-add("tiff-cut", seed("tiff")[:-3000], ReasonCode.TRUNCATED)
-add("jpeg-cut", seed("jpeg")[:-1000], ReasonCode.TRUNCATED)
-
-# -- what lies in a tree --------------------------------------------------------------------------
-
-
-def _sparse(path: Path) -> None:
-    with path.open("wb") as stream:
-        stream.write(film_file(190)[:2000])
-        stream.truncate(50 << 30)
-
-
-def _link(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
-
-
-def _loop(path: Path) -> None:
-    path.symlink_to("..")
-
-
-add("fifo", os.mkfifo, ReasonCode.NOT_REGULAR)
-add("link", _link, ReasonCode.LINK)
-add("link-in-a-circle", _loop, ReasonCode.LINK)
-add("sparse", _sparse, ReasonCode.TOO_LARGE)
-add("empty", b"", ReasonCode.EMPTY)
-add("text", b"nothing\n" * 50, ReasonCode.OTHER_KIND)

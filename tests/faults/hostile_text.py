@@ -12,7 +12,8 @@ from pydicom.sequence import Sequence as Items
 from screener.domain import OWN_MANUFACTURER
 from screener.outcomes import ReasonCode, Warn
 from tests.dicom_films import patched
-from tests.faults.hostile import CASES, add, film_file
+from tests.faults.hostile import add, film_file
+from tests.faults.hostile_files import CASES
 from tests.faults.seeds import SYNTAXES, file_of
 from tests.films import dataset, draw
 

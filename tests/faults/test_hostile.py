@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +93,18 @@ def test_every_path_has_one_row(night: Night) -> None:
 def test_every_reason_code_has_a_case() -> None:
     covered = {case.code for case in CASES.values()} | set(ELSEWHERE)
     assert covered - {None} == set(ReasonCode)
+
+
+def test_the_record_names_every_case() -> None:
+    record = (Path(__file__).parent / "RECORD.md").read_text("utf-8")
+    table = record.partition("## Kinds of fault")[2].partition("\n## ")[0]
+    named = re.findall(r"`([^`]+)`", table)
+    files = [name for name in named if name.endswith(".py")]
+    for name in files:
+        assert (Path(__file__).parents[2 if "/" in name else 0] / name).is_file(), name
+    patterns = set(named) - set(files)
+    assert not [case for case in CASES if not any(fnmatch(case, each) for each in patterns)]
+    assert not [each for each in patterns if not any(fnmatch(case, each) for case in CASES)]
 
 
 def test_a_failure_is_never_a_negative(night: Night) -> None:
