@@ -37,7 +37,7 @@ NETWORK = ("dicomweb", "dimse")
 _LOST_IN_A_ROW = 3
 _ONCE = Retry(attempts=1)
 OWN_MENDS = {
-    "DISK": "the folder cannot be written: check space and permissions",
+    "DISK": "the folder is not there or cannot be written: mount it, check space and permissions",
     "FILM_GONE": "the film's file is gone: it is sent when the file is back",
     "TIME_IS_UP": "it is sent by the next run; raise [publish] minutes",
     "WORKLIST_BUSY": "the folder's lock was held all the time: look who holds it",
@@ -124,7 +124,10 @@ def publish(
 
 
 def check_doors(settings: Settings) -> None:
-    """Refuse settings that name no door, or one that is nowhere.
+    """Refuse settings that name no door, or one without an address.
+
+    A folder that is not there may be a share that is not mounted: what is for it stays queued, and
+    the other doors are served.
 
     Raises:
         UsageError: which section of the site file is missing.
@@ -144,15 +147,10 @@ def check_doors(settings: Settings) -> None:
             "give --config with [publish], [worklist] or [csv.NAME]; see docs/pacs.md",
         )
     for name, files in settings.csv.items():
-        if not files.folder.is_dir():
-            raise UsageError(f"[csv.{name}] folder {str(files.folder)!r} is no folder")
         try:
             site_layout(files.layout)
         except UsageError as error:
-            raise UsageError(f"[csv.{name}.layout]: {error.what}") from None
-    worklist = settings.worklist.folder
-    if worklist is not None and not worklist.is_dir():
-        raise UsageError(f"[worklist] folder {str(worklist)!r} is no folder")
+            raise UsageError(f"[csv.{name}.layout]: {error.what}", mend=error.mend) from None
 
 
 def _open(name: str, settings: Settings) -> WebStore | DimseStore:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -16,7 +17,7 @@ from screener.durable import Access
 from screener.errors import UsageError
 from screener.pacs.csv_files import place
 from screener.pacs.publish import publish
-from screener.pacs.site import CsvDoor
+from screener.pacs.site import CsvDoor, Worklist
 from screener.report.layout import TableLayout
 from screener.screening import scan
 from screener.settings import load_settings
@@ -153,6 +154,26 @@ def test_a_folder_that_cannot_be_written_leaves_the_rows_queued(
     assert dict(summary.delivered[0].left) == {"DISK": 8}
     assert publish(night, settings).exit_code == 0
     assert len(rows(folder)) == 8
+
+
+def test_a_share_that_is_not_mounted_holds_no_other_door_up(
+    night: Path, folder: Path, tmp_path: Path
+) -> None:
+    share = tmp_path / "share"
+    doors = {"share": CsvDoor(share), "ris": CsvDoor(folder)}
+    settings = nights.settings(csv=doors, worklist=Worklist(tmp_path / "worklist"))
+    summary = publish(night, settings)
+    assert summary.exit_code == 6
+    assert {each.door: dict(each.left) for each in summary.delivered} == {
+        "worklist": {"DISK": ANY},
+        "share": {"DISK": 8},
+        "ris": {},
+    }
+    assert len(rows(folder)) == 8
+    share.mkdir()
+    (tmp_path / "worklist").mkdir()
+    assert publish(night, settings).exit_code == 0
+    assert len(rows(share)) == 8
 
 
 def test_files_that_belong_to_no_study_are_told_on_request(night: Path, folder: Path) -> None:
