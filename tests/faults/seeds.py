@@ -42,7 +42,7 @@ SYNTAXES = {
     "htj2k-rpcl": f"{_ROOT}.4.202",
     "htj2k": f"{_ROOT}.4.203",
 }
-RASTERS = ("png", "jpeg", "tiff", "tiff-deflate")
+RASTERS = ("png", "jpeg", "tiff", "tiff-deflate", "tiff-jpeg")
 NAMES = (*SYNTAXES, *RASTERS)
 
 
@@ -124,6 +124,11 @@ def _raster(name: str) -> bytes:
     if name == "jpeg":
         return bytes(imagecodecs.jpeg8_encode((film >> 8).astype(np.uint8), level=90))
     stream = io.BytesIO()
-    options = {"compression": "tiff_adobe_deflate"} if name == "tiff-deflate" else {}
+    options = {
+        "tiff-deflate": {"compression": "tiff_adobe_deflate"},
+        "tiff-jpeg": {"compression": "jpeg", "quality": 90},
+    }.get(name, {})
+    if name == "tiff-jpeg":
+        film = (film >> 8).astype(np.uint8)
     Image.fromarray(film).save(stream, name.partition("-")[0].upper(), **options)
     return stream.getvalue()
