@@ -377,6 +377,36 @@ def test_baseline_raises_nothing_until_something_changes(studies: Path, tmp_path
     assert {(row["priority"], row["change"]) for row in table} == {("", "SAME")}
 
 
+def test_baseline_holds_under_another_operating_point(studies: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(studies, out, baseline=True, threshold=0.9999)
+    run(studies, out, threshold=0.0)
+    table = [row for row in rows(out) if row["triage"] == "FLAGGED"]
+    assert {(row["priority"], row["previous_triage"]) for row in table} == {("", "NOT_FLAGGED")}
+    with Ledger(out / "state.sqlite") as ledger:
+        kept = ledger.db.execute("SELECT study_key, baseline FROM studies").fetchall()
+        said = ledger.db.execute(
+            "SELECT study_key, triage, digest FROM reported WHERE triage = 'FLAGGED'"
+        ).fetchall()
+        # A state of before names verdict and images as they were told.
+        for study_key, triage, digest in said:
+            ledger.db.execute(
+                "UPDATE studies SET baseline = ? WHERE study_key = ?",
+                (json.dumps({"": f"{triage} {digest}"}), study_key),
+            )
+            ledger.db.execute("INSERT INTO stale VALUES (?)", (study_key,))
+        ledger.commit()
+    assert len(kept) > len(said) > 0
+    assert run(studies, out, threshold=0.0).new_studies == 0
+    assert {row["priority"] for row in rows(out)} == {""}
+    # A film that came later is no part of what was taken in.
+    study = next(row["study_instance_uid"] for row in table if row["patient_id"] == "T00001")
+    save(dataset(draw(21), 21, StudyInstanceUID=study, PatientID="T00001"), studies / "later")
+    run(studies, out, threshold=0.0)
+    raised = [row["patient_id"] for row in rows(out) if row["priority"]]
+    assert raised == ["T00001"]
+
+
 def test_new_operating_point_reaches_recent_studies_without_decoding(
     studies: Path, tmp_path: Path
 ) -> None:

@@ -39,8 +39,16 @@ def image_identity(image: Row) -> str:
 def digest_of(image: Row, images: Sequence[Row]) -> str:
     """Changes where the identifiers or the images of a study do, not where a file moves."""
     identity = [image[name] or "" for name in IDENTITY]
-    content = sorted({f"{image_identity(i)}:{i['pixels_sha256'] or i['sha256']}" for i in images})
-    return hashlib.sha256(json.dumps([identity, content]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([identity, _contents(images)]).encode()).hexdigest()
+
+
+def content_of(images: Sequence[Row]) -> str:
+    """Changes where the images of a study do, whatever model or header decides what is said."""
+    return hashlib.sha256(json.dumps(_contents(images)).encode()).hexdigest()
+
+
+def _contents(images: Sequence[Row]) -> list[str]:
+    return sorted({f"{image_identity(i)}:{i['pixels_sha256'] or i['sha256']}" for i in images})
 
 
 def notes_of(images: list[Row]) -> tuple[Note, ...]:

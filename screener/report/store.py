@@ -146,11 +146,11 @@ class ReportStore:
         return row
 
     def baseline(self, study_key: str, patient_key: str) -> str | None:
-        """The digest under which a study was taken in without raising anything."""
+        """What the images of a study were when it was taken in without raising anything."""
         return self._baselines(study_key).get(patient_key)
 
     def keep_baseline(self, study_key: str, patient_key: str, digest: str) -> None:
-        """Take a study in without raising it while its verdict and images stay the same."""
+        """Take a study in without raising it while its images stay the same."""
         kept = json.dumps(self._baselines(study_key) | {patient_key: digest})
         self._db.execute("UPDATE studies SET baseline = ? WHERE study_key = ?", (kept, study_key))
 

@@ -20,7 +20,7 @@ from screener.domain import ImageFacts, OperatingPoint, StudyTriage, Triage, Vie
 from screener.outcomes import Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
 from screener.report.rows import shown_path
-from screener.report.sameness import IDENTITY, Note, digest_of, image_identity, notes_of
+from screener.report.sameness import IDENTITY, Note, content_of, digest_of, image_identity, notes_of
 from screener.triage import priority_of, sort_key, triage_study
 
 if TYPE_CHECKING:
@@ -114,12 +114,14 @@ def _verdict(
         warnings.add(Warn.IDENTITY_CONFLICT.value)
     digest = digest_of(image, images)
     priority = priority_of(verdict.triage, report.priorities)
-    baseline = f"{verdict.triage} {digest}"
-    taken_in = report.baseline or store.baseline(study_key, patient_key) == baseline
+    content = content_of(images)
+    # The second is how states of before have it.
+    as_taken_in = (content, f"{verdict.triage} {digest}")
+    taken_in = report.baseline or store.baseline(study_key, patient_key) in as_taken_in
     if taken_in:
         priority = ""
         if report.baseline:
-            store.keep_baseline(study_key, patient_key, baseline)
+            store.keep_baseline(study_key, patient_key, content)
     last = store.last_reported(study_key, patient_key, report.base_run)
     newest = store.last_reported(study_key, patient_key, sys.maxsize)
     told = (verdict.triage.value, priority, digest)
