@@ -58,6 +58,20 @@ def require_no_empty_argument(arguments: Sequence[str]) -> None:
         before = argument
 
 
+def text_of(word: str, option: str) -> str:
+    """A word of the command line as it was typed in UTF-8, in whatever locale this process runs.
+
+    Raises:
+        UsageError: it is no UTF-8, so that it stands in no header as the program reads them.
+    """
+    try:
+        return word.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{option} {word!r} is no UTF-8", NOTHING, "give it as `triage.csv` has it"
+        ) from None
+
+
 def _options(context: Any) -> list[str]:
     """All options that a command takes, its parents' too."""
     names = ["--help"]

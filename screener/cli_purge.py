@@ -54,10 +54,13 @@ def purge(
 
     Example: screener purge --patient 4711 --out /data/report --config /etc/screener/site.toml
     """
+    from screener.cli_errors import text_of
     from screener.pacs.forget_pulled import forgetting_pulled
     from screener.purge import purge as run_purge
     from screener.settings import load_settings
 
+    patient = text_of(patient, "--patient")
+    issuer = None if issuer is None else text_of(issuer, "--issuer")
     settings = load_settings(config)
 
     def withdraw(entries: Sequence[tuple[str, str]]) -> None:

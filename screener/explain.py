@@ -69,10 +69,12 @@ def find_studies(ledger: Ledger, wanted: str) -> list[bytes]:
         UsageError: no such study.
     """
     condition = " OR ".join(f"{name} = ?" for name in _NAMES)
+    # As it was typed, in whatever locale: a path may hold bytes that are no text.
+    text = wanted.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     rows = ledger.db.execute(
         f"SELECT min(path) FROM images WHERE study_key != '' AND ({condition} OR path = ?)"
         " GROUP BY study_key ORDER BY study_key",
-        (*[wanted] * len(_NAMES), os.path.abspath(os.fsencode(wanted))),
+        (*[text] * len(_NAMES), os.path.abspath(os.fsencode(wanted))),
     )
     found = [row[0] for row in rows]
     if not found:

@@ -101,7 +101,9 @@ class Ledger:
             UsageError: no published run has that id.
         """
         row = self.db.execute(
-            "SELECT number FROM runs WHERE run_id = ? AND published_at IS NOT NULL", (run_id,)
+            "SELECT number FROM runs WHERE run_id = ? AND published_at IS NOT NULL",
+            # What was typed may be no text.
+            (run_id.encode("utf-8", "replace").decode(),),
         ).fetchone()
         if row is None:
             raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from onnx import TensorProto, external_data_helper
 
 from screener.errors import UsageError
 from tests.conftest import Run
-from tests.faults.nights import TABLES, Scene, command, environment, make_scene, normal
+from tests.faults.nights import TABLES, Scene, command, environment, make_scene, normal, run
 from tests.faults.seeds import CANARY, NAMES, seed
 from tests.faults.test_runs import IN_A_NAMESPACE, needs_mount
-from tests.films import TINY
+from tests.films import TINY, dataset, draw, save
 
 WORD = CANARY.partition("^")[0]
 
@@ -72,6 +73,44 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 
 @needs_mount
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "{out}", "{odd}"),
+        ("purge", "--patient", "{odd}", "--out", "{out}"),
+        ("purge", "--patient", "1", "--issuer", "{odd}", "--out", "{out}"),
+        ("scan", "{studies}", "--out", "{out}", "--since", "{odd}"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_words_that_are_no_text(words: tuple[str, ...], scene: Scene, tmp_path: Path) -> None:
+    out, odd = scene.start(tmp_path / "out"), os.fsdecode(b"\x1b[31m\xff")
+    command = [each.format(out=out, odd=odd, studies=scene.studies) for each in words]
+    done = subprocess.run(
+        [sys.executable, "-m", "screener", *command],
+        capture_output=True, text=True, check=False, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "a bug" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_what_is_typed_in_another_locale_is_meant(tmp_path: Path) -> None:
+    studies, out, who = tmp_path / "studies", tmp_path / "out", "J\u00fcrg 1"
+    film = dataset(draw(1, size=160), 1, SpecificCharacterSet="ISO_IR 192", PatientID=who)
+    save(film, studies / "a")
+    assert run(studies, out).returncode == 0
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (("explain", str(out), who), ("purge", "--patient", who, "--out", str(out))):
+        done = subprocess.run(
+            [sys.executable, "-m", "screener", *words],
+            capture_output=True, check=False, env=environment() | plain,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert b"forgot 1 images" in done.stdout
+
+
 def test_a_scan_needs_no_network(scene: Scene, tmp_path: Path) -> None:
     """In a namespace that has no interface at all, not even the loopback."""
     out = scene.start(tmp_path / "out")
