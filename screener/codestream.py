@@ -14,6 +14,7 @@ from itertools import pairwise
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode
 
+_END, _FILLING = b"\xff\xd9", b"\x00\xff\r\n "
 _EXIF = b"Exif\x00\x00"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _SOC_SIZ = b"\xff\x4f\xff\x51"
@@ -84,10 +85,15 @@ def to_end_marker(frame: memoryview | bytes) -> bytes:
     Raises:
         FileRejected: FRAME_TRUNCATED where it does not end with the marker.
     """
-    codestream = bytes(frame).rstrip(b"\x00\xff\r\n ")
-    if not codestream.endswith(b"\xff\xd9"):
+    codestream = bytes(frame).rstrip(_FILLING)
+    if not codestream.endswith(_END):
         raise FileRejected(ReasonCode.FRAME_TRUNCATED, "no end marker")
     return codestream
+
+
+def has_end_marker(frame: memoryview | bytes) -> bool:
+    """Whether a codestream ends as `to_end_marker` asks for."""
+    return bytes(frame).rstrip(_FILLING).endswith(_END)
 
 
 def read_jpeg_header(codestream: bytes) -> JpegHeader:

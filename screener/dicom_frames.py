@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from screener.codestream import has_end_marker
 from screener.dicom_header import EXPLICIT_BIG_ENDIAN, NATIVE, UNDEFINED
 from screener.dicom_tags import Tag
 from screener.eligibility import FILM_SOP_CLASSES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _PIXEL_DATA = 0x7FE00010
 _ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _STANDARD_SYNTAXES = "1.2.840.10008.1.2."
+_RLE = "1.2.840.10008.1.2.5"
 # What an image cannot be described without: where it is missing, the header was cut.
 _REQUIRED = (
     Tag.PHOTOMETRIC_INTERPRETATION,
@@ -69,8 +71,10 @@ def ends_early(file: DicomFile) -> bool:
             if file.instance.sop_class_uid in FILM_SOP_CLASSES:
                 check_described(file)
         elif file.pixels.length == UNDEFINED:
-            for _ in _items(file.content, file.pixels.offset):
-                pass
+            end = file.pixels.offset
+            for item in _items(file.content, end):
+                end += 8 + len(item)
+            return not _is_closed(file.content, end)
         else:
             return file.pixels.length > len(file.content) - file.pixels.offset
     except FileRejected as error:
@@ -99,7 +103,7 @@ def read_frame(file: DicomFile, description: PixelDescription) -> memoryview:
         raise FileRejected(ReasonCode.UNSUPPORTED_SYNTAX)
     if not encapsulated:
         raise FileRejected(ReasonCode.MALFORMED, "native pixel data in a compressed syntax")
-    return _encapsulated_frame(file, pixels.offset)
+    return _encapsulated_frame(file, pixels.offset, syntax)
 
 
 def native_length(description: PixelDescription) -> int:
@@ -139,25 +143,44 @@ def _swap_words(content: memoryview) -> memoryview:
     return memoryview(swapped + bytes(content[even:]))
 
 
-def _encapsulated_frame(file: DicomFile, offset: int) -> memoryview:
+def _encapsulated_frame(file: DicomFile, offset: int, syntax: str) -> memoryview:
     items = _items(file.content, offset)
     basic_offsets = next(items, None)
     if basic_offsets is None:
-        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "no items")
+        code = (
+            ReasonCode.NO_PIXEL_DATA if _is_closed(file.content, offset) else ReasonCode.TRUNCATED
+        )
+        raise FileRejected(code, "no items")
     extended = len(file.elements.raw(Tag.EXTENDED_OFFSET_TABLE)) // 8
     if len(basic_offsets) // 4 > 1 or extended > 1:
         # The one frame is all the fragments (PS3.5 A.4); with two frames the header is wrong.
         raise FileRejected(ReasonCode.MALFORMED, "more frames than NumberOfFrames")
-    fragments = [item for item in items if len(item)]
+    end = offset + 8 + len(basic_offsets)
+    fragments = []
+    for item in items:
+        end += 8 + len(item)
+        if len(item):
+            fragments.append(item)
+    closed = _is_closed(file.content, end)
     if not fragments:
-        raise FileRejected(ReasonCode.NO_PIXEL_DATA, "no fragments")
-    return fragments[0] if len(fragments) == 1 else memoryview(b"".join(fragments))
+        code = ReasonCode.NO_PIXEL_DATA if closed else ReasonCode.TRUNCATED
+        raise FileRejected(code, "no fragments")
+    frame = fragments[0] if len(fragments) == 1 else memoryview(b"".join(fragments))
+    if not closed:
+        # Archives are known that leave the delimiter out. The codestream's own end marker says
+        # that nothing is missing before it; RLE has none, and a cut file is like it.
+        if syntax == _RLE or not has_end_marker(frame):
+            raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
+        file.elements.warnings.add(Warn.HEADER)
+    return frame
 
 
 def _items(content: memoryview, position: int) -> Iterator[memoryview]:
-    """Yield the values of the items up to the sequence delimiter, which must be there."""
+    """Yield the values of the items up to the sequence delimiter, or to where only zeros follow."""
     while True:
         head = content[position : position + 8]
+        if not any(head) and not any(bytes(content[position:])):
+            return
         if len(head) < 8:
             raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
         group, element, length = struct.unpack("<HHL", head)
@@ -170,3 +193,8 @@ def _items(content: memoryview, position: int) -> Iterator[memoryview]:
             raise FileRejected(ReasonCode.TRUNCATED, "pixel data")
         yield content[position : position + length]
         position += length
+
+
+def _is_closed(content: memoryview, position: int) -> bool:
+    """Whether the sequence delimiter stands where the items end."""
+    return bytes(content[position : position + 4]) == struct.pack("<HH", *_DELIMITER)

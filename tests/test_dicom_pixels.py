@@ -16,7 +16,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from screener.dicom import read_instance
-from screener.dicom_frames import read_frame
+from screener.dicom_frames import ends_early, read_frame
 from screener.dicom_pixels import DicomPixels, describe_pixels, read_stored
 from screener.domain import Limits
 from screener.eligibility import judge_header
@@ -38,6 +38,7 @@ from tests.dicom_films import (
     read_file,
     written,
 )
+from tests.faults.seeds import seed
 
 LIMITS = Limits()
 
@@ -150,6 +151,29 @@ def test_one_frame_in_several_fragments() -> None:
 )  # fmt: skip
 def test_damage(content: memoryview | bytes, code: ReasonCode) -> None:
     assert rejection_of(content) is code
+
+
+@pytest.mark.parametrize("name", ["jpeg-baseline", "jpeg-lossless", "jpeg-ls", "jpeg2000", "htj2k"])
+def test_a_whole_codestream_needs_no_delimiter(name: str) -> None:
+    closed = seed(name)
+    expected = stored(closed)
+    assert not ends_early(read_instance(memoryview(closed), LIMITS))
+    for end in (b"", bytes(8), bytes(300)):
+        content = memoryview(closed[:-8] + end)
+        assert np.array_equal(stored(content).stored.values, expected.stored.values)
+        assert stored(content).warnings == expected.warnings | {Warn.HEADER}
+        # A fetched file that lacks its end is fetched again.
+        assert ends_early(read_instance(content, LIMITS))
+    assert rejection_of(closed[:-7]) is ReasonCode.TRUNCATED
+    assert rejection_of(closed[:-12]) is ReasonCode.TRUNCATED
+    assert rejection_of(closed[:-12] + bytes(12)) is ReasonCode.TRUNCATED
+    assert rejection_of(closed[:-8] + b"12345678") is ReasonCode.MALFORMED
+
+
+def test_a_fragment_that_is_missing_is_a_cut_file() -> None:
+    middle = len(RLE) // 4 * 2
+    assert rejection_of(encapsulated(RLE[:middle], end=False)) is ReasonCode.TRUNCATED
+    assert rejection_of(encapsulated(end=False)) is ReasonCode.TRUNCATED
 
 
 @pytest.mark.parametrize("whole", [film(), film(DeflatedExplicitVRLittleEndian), encapsulated(RLE)])

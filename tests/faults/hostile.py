@@ -134,7 +134,8 @@ add(
     ReasonCode.NO_PIXEL_DATA,
 )
 add("cut-encapsulated", seed("jpeg-ls")[:-4000], ReasonCode.TRUNCATED)
-add("cut-without-delimiter", seed("jpeg2000")[:-8], ReasonCode.TRUNCATED)
+add("cut-without-delimiter", seed("rle")[:-8], ReasonCode.TRUNCATED)
+add("cut-behind-the-codestream", seed("jpeg2000")[:-8], None, Warn.HEADER)
 add("cut-in-the-preamble", bytes(100), ReasonCode.TRUNCATED)
 add("cut-deflated", seed("deflated")[:-4000], ReasonCode.TRUNCATED)
 
