@@ -151,7 +151,7 @@ def scan(
         typer.Option("--spreadsheet/--no-spreadsheet", help="Add a file that Excel may open."),
     ] = None,
     quiet: Annotated[
-        Flag, typer.Option("--quiet/--no-quiet", "-q", help="Print the last line alone.")
+        Flag, typer.Option("--quiet/--no-quiet", "-q", help="Print notes and the last line alone.")
     ] = None,
     log: Annotated[
         Optional[Path],  # noqa: UP045
@@ -187,6 +187,7 @@ def scan(
     Example: screener scan /data/studies --out /data/report --config /etc/screener/site.toml
     """
     given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    from screener.lock import refuse_root
     from screener.log import EventLog
     from screener.path_count import PathCount
     from screener.settings import load_settings
@@ -196,6 +197,8 @@ def scan(
     from screener.screening import scan as run_scan
 
     stop = stop_on_signals("what was done is kept")
+    # Before the log, which would be root's.
+    refuse_root(out)
     with ExitStack() as stack:
         events = stack.enter_context(EventLog(settings.log, phi=settings.log_phi))
         # Cron's quiet run does not walk twice.

@@ -67,7 +67,8 @@ def show(path: Bundle = None) -> None:
         ("study", card.study_operating_points),
     ):
         tell("")
-        tell(f"operating points per {level}:")
+        judged = "" if level == "image" else ", measured alone: a scan judges by those per image"
+        tell(f"operating points per {level}{judged}:")
         print_table(
             ("name", "finding", "threshold", "sensitivity", "specificity", "data"),
             [

@@ -33,7 +33,7 @@ def publish(
         typer.Option(metavar="FILE", help="Accession numbers that were read, one a line."),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the last line alone.")
+        bool, typer.Option("--quiet", "-q", help="Print notes and the last line alone.")
     ] = False,
 ) -> None:
     """Send what the report says to the PACS.

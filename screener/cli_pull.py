@@ -55,7 +55,7 @@ def pull(
         typer.Option(metavar="FILE", help="What is known. [beside DIR: DIR.pull.sqlite]"),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the last line alone.")
+        bool, typer.Option("--quiet", "-q", help="Print notes and the last line alone.")
     ] = False,
 ) -> None:
     """Fetch new studies from the PACS into a folder.

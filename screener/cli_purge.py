@@ -90,6 +90,8 @@ def purge(
     summary = run_purge(out, patient, issuer, settings, withdraw, unfetch=unfetch, state=state)
     for folder in folders:
         note(f"looked through what was fetched into {str(folder)!r}")
+    if not (summary.images or summary.fetched):
+        note("nothing of this patient was known: check the number; files that come stay out")
     if summary.sent:
         note(f"{summary.sent} objects were sent to a PACS, which has to delete them itself")
     for door in settings.csv.values():

@@ -16,7 +16,8 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from screener.errors import ScreenerError
+from screener.errors import ScreenerError, UsageError
+from screener.lock import refuse_root
 
 EXTRAS = ("evaluate", "train", "pacs", "sign")
 SPARE_BYTES = 1024**3
@@ -224,6 +225,10 @@ def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
         mend = f'mkdir -p {out} && chown "$USER" {out} && chmod 700 {out}'
         yield Line(name, State.FAILS, os.strerror(error.errno or 0), mend)
         return
+    try:
+        refuse_root(out)
+    except UsageError as error:
+        yield Line(name, State.FAILS, "another account's, and this is root", error.mend)
     free = shutil.disk_usage(out).free
     if free < SPARE_BYTES:
         yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")

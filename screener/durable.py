@@ -243,8 +243,14 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        denied = error.errno in (errno.EACCES, errno.EPERM)
         raise RunError(
             f"the report could not be written: {os.strerror(error.errno or errno.EIO)}",
             "the last report is intact and what was examined is kept",
-            "free space or mend the disk, then run the same command again",
+            (
+                "give the output folder and all in it to the account that runs this (chown -R)"
+                if denied
+                else "free space or mend the disk"
+            )
+            + ", then run the same command again",
         ) from error

@@ -103,8 +103,11 @@ def _study(ledger: Ledger, example: bytes) -> Iterator[str]:
             ("warnings", _warnings(row["warnings"])),
             ("reported", _reported(store, row["study_key"], row["patient_key"])),
         )
+    first: dict[str, int] = {}
     for number, image in enumerate(images, 1):
         yield f"Image {number} of {len(images)}: {shown_path(image['path'])}"
+        same = first.setdefault(image["sha256"], number) if image["sha256"] else number
+        yield from _fields(("copy of", f"image {same}" if same != number else ""))
         yield from _image(image, findings_of(report, image))
 
 

@@ -197,8 +197,8 @@ def read_or_make_key(path: Path) -> bytes:
     except OSError as error:
         raise RunError(
             f"the key {str(path)!r} cannot be used: {os.strerror(error.errno or 0)}",
-            "without it no pseudonym can be made; nothing was written",
-            "check the folder and the permissions",
+            "identifiers are hashed with it; nothing was written",
+            "give it to the account that runs this, which must be able to read it, or to make it",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""One run at a time on a state and on an output folder.
+"""One run at a time on a state and on an output folder, under the account that the folder is of.
 
 `flock` frees itself when a run is killed. The descriptors are close-on-exec and no process is
 forked from the scan, so an orphaned worker can never hold the lock on.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from screener.errors import LockedError, RunError
+from screener.errors import LockedError, RunError, UsageError
 
 
 @contextmanager
@@ -21,8 +23,10 @@ def run_lock(out: Path, state: Path) -> Iterator[None]:
 
     Raises:
         LockedError: another run holds one of them.
+        UsageError: as `refuse_root`.
         RunError: a lock file cannot be opened.
     """
+    refuse_root(out)
     with state_lock(out / ".lock", state.with_name(state.name + ".lock")):
         yield
 
@@ -55,3 +59,37 @@ def state_lock(*files: Path) -> Iterator[None]:
                     "wait for it, or look for a hung run with `ps`",
                 ) from error
         yield
+
+
+def refuse_root(out: Path) -> None:
+    """Refuse to write as root into the output folder of another account.
+
+    Keys, logs and kept reports of root can neither be read nor linked by that account: each of its
+    nights would fail from then on. A file is made to see whose it becomes, for on many a share
+    (CIFS, NFS without root) every file has one owner.
+
+    Raises:
+        UsageError: this is root, and what it would write is not the folder's owner's.
+    """
+    if os.geteuid() != 0:
+        return
+    # What is missing or cannot be written is told by whoever makes or opens it.
+    with suppress(OSError):
+        owner = out.stat().st_uid
+        if owner in (0, _owner_of_new(out)):
+            return
+        try:
+            account = f"runuser -u {pwd.getpwuid(owner).pw_name} --"
+        except KeyError:
+            account = f"setpriv --reuid={owner} --clear-groups"
+        raise UsageError(
+            f"the output folder {str(out)!r} is another account's, and this is root",
+            "that account could not read what root writes; nothing was written",
+            f"put `{account}` before the command, or give the folder to root",
+        )
+
+
+def _owner_of_new(folder: Path) -> int:
+    """Whose a file becomes that is made in a folder."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        return os.fstat(stream.fileno()).st_uid

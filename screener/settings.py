@@ -118,7 +118,7 @@ class Settings:
         identifiers: full, pseudonym or none: what the report says of the patient. The state keeps
             the originals.
         spreadsheet: Add a file in which a spreadsheet program finds no formulas.
-        quiet: Print the last line alone.
+        quiet: Print notes and the last line alone.
         log: JSON lines are appended here.
         log_phi: Let names and paths into the log.
         exact: Decode every pixel of every film, not only what the model needs: slower.

@@ -325,7 +325,8 @@ def test_the_units_of_init_are_good_systemd(call: Call, tmp_path: Path) -> None:
 def test_model_show_and_verify_read_a_bundle(call: Call) -> None:
     code, out, _ = call("model", "show", TINY)
     assert code == 0
-    assert "operating points per image" in out
+    assert "operating points per image:" in out
+    assert "operating points per study, measured alone: a scan judges by those per image:" in out
     code, out, _ = call("model", "verify", TINY)
     assert code == 0
     assert "passes" in out.splitlines()[-1]

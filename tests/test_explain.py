@@ -38,6 +38,17 @@ def out(scanned: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(scanned, tmp_path / "out"))
 
 
+def test_a_second_path_of_one_film_is_told_as_a_copy(out: Path, tmp_path: Path) -> None:
+    studies = night(tmp_path / "copied")
+    source = studies / "ward a" / "IM0001"
+    shutil.copy(source, source.with_name("IM0001 again"))
+    scan([studies], tmp_path / "own", Settings(model=TINY, workers=1, settle=0))
+    told = "\n".join(explain_study(tmp_path / "own", "2.25.2001"))
+    assert told.count("  copy of    image 1\n") == 1
+    assert told.index("Image 2 of 2") < told.index("copy of")
+    assert "copy of" not in "\n".join(explain_study(out, "2.25.2001"))
+
+
 def test_everything_that_decided_is_told(out: Path) -> None:
     told = "\n".join(explain_study(out, "2.25.2001"))
     for words in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import socket
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from screener.report.html import PAGE_BYTES, SHOWN
+from screener.bundle import load_bundle
+from screener.report.html import PAGE_BYTES, SHOWN, _of_study
 from screener.report.pictures import map_of
 from screener.report.words import shown_date, shown_name, shown_time, visible
 from screener.screening import scan
@@ -121,6 +123,15 @@ def test_without_identifiers_no_name_is_in_the_file(tmp_path: Path) -> None:
         # Its header says that text is burned into the pixels.
         assert text.count("data:image/jpeg") == full.count("data:image/jpeg") - 1
     assert all(each in full for each in secrets)
+
+
+def test_figures_of_a_study_are_those_of_the_threshold_in_force() -> None:
+    card = load_bundle(TINY).card
+    point = card.operating_points[0]
+    (study,) = [each for each in card.study_operating_points if each.name == point.name]
+    assert _of_study(card, point) == study
+    elsewhere = dataclasses.replace(study, threshold=point.threshold + 0.01)
+    assert _of_study(dataclasses.replace(card, study_operating_points=(elsewhere,)), point) is None
 
 
 def test_a_map_of_a_finding_that_the_model_did_not_have_is_none() -> None:

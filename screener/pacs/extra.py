@@ -34,7 +34,7 @@ def require_extra() -> None:
             raise UsageError(
                 f"the package {name!r} is missing",
                 "what talks to a PACS is not part of the base",
-                "pip install 'screener[pacs]', or in the clone: pip install '.[pacs]'",
+                "pip install '.[pacs]' in the program's clone",
             ) from None
     # pydicom quotes the values that it warns of.
     warnings.simplefilter("ignore")

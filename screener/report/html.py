@@ -128,9 +128,13 @@ def _head(facts: ReportFacts) -> dict[str, Any]:
 
 
 def _of_study(card: ModelCard, point: OperatingPoint) -> OperatingPoint | None:
-    """What the card says that an operating point gives for whole studies."""
+    """What the card says that an operating point gives for whole studies.
+
+    Nothing where it was measured at another threshold than the one that is in force.
+    """
+    wanted = (point.name, point.finding, point.threshold)
     for each in card.study_operating_points:
-        if (each.name, each.finding) == (point.name, point.finding):
+        if (each.name, each.finding, each.threshold) == wanted:
             return each
     return None
 

@@ -260,11 +260,22 @@ def test_a_scan_at_work_is_waited_for(before: Path, tmp_path: Path) -> None:
         forget(out)
 
 
-def command(out: Path, *options: str) -> list[str]:
+def command(out: Path, *options: str, who: str = WHO) -> list[str]:
     return [
-        *(sys.executable, "-m", "screener", "purge", "--patient", WHO, "--out", str(out)),
+        *(sys.executable, "-m", "screener", "purge", "--patient", who, "--out", str(out)),
         *options,
     ]
+
+
+def test_a_number_that_nobody_has_is_told(before: Path, tmp_path: Path) -> None:
+    _, out = copied(before, tmp_path)
+    done = subprocess.run(
+        command(out, who="47 11"), capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr == (
+        "note: nothing of this patient was known: check the number; files that come stay out\n"
+    )
 
 
 def test_the_command_withdraws_from_the_worklist(before: Path, tmp_path: Path) -> None:

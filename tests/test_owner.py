@@ -1,0 +1,84 @@
+"""Root and the account of the nightly run: what root would leave in its folder stops its nights."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from screener import lock
+from screener.doctor import State, examine_machine
+from screener.durable import disk_errors
+from screener.errors import RunError, UsageError
+from screener.lock import refuse_root, run_lock
+from tests.films import TINY, night
+
+ACCOUNT = 65534
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An output folder of another account, seen by root; for others as root would see it."""
+    folder = tmp_path / "out"
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, ACCOUNT, ACCOUNT)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(lock, "_owner_of_new", lambda _: 0)
+    return folder
+
+
+def test_root_writes_nothing_into_the_folder_of_another_account(foreign: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="another account's") as raised,
+        run_lock(foreign, foreign / "state.sqlite"),
+    ):
+        pass
+    assert raised.value.mend.startswith(("put `runuser -u ", "put `setpriv --reuid="))
+    assert list(foreign.iterdir()) == []
+
+
+def test_the_command_makes_no_log_before_it_refuses(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from screener.cli import scan
+
+    log = tmp_path / "scan.jsonl"
+    monkeypatch.setattr(sys, "argv", ["screener", "scan"])
+    with pytest.raises(UsageError, match="this is root"):
+        scan([night(tmp_path / "studies")], foreign, log=log, model=TINY)
+    assert not log.exists()
+
+
+def test_a_share_where_every_file_has_one_owner_is_written(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_owner_of_new", lambda folder: folder.stat().st_uid)
+    refuse_root(foreign)
+
+
+def test_other_accounts_and_missing_folders_are_left_to_the_system(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_root(tmp_path / "none")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    refuse_root(foreign)
+
+
+def test_the_doctor_says_who_is_asked(foreign: Path) -> None:
+    failed = [line for line in examine_machine(TINY, foreign) if line.state is State.FAILS]
+    assert [line.found for line in failed] == ["another account's, and this is root"]
+    assert failed[0].mend.startswith("put `")
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"), [(errno.EACCES, "chown -R"), (errno.EPERM, "chown -R"), (errno.EIO, "disk")]
+)
+def test_what_is_denied_is_not_put_down_to_the_disk(code: int, mend: str) -> None:
+    with pytest.raises(RunError, match="could not be written") as raised, disk_errors():
+        raise OSError(code, "")
+    assert mend in raised.value.mend
