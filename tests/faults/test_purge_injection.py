@@ -109,7 +109,7 @@ def faults(night: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Fault]
 @pytest.mark.parametrize(
     ("kind", "share"),
     [
-        ("KILL", 0.01),
+        ("KILL", 0.005),
         ("ERROR", 0.002),
         pytest.param("KILL", 1.0, marks=pytest.mark.long),
         pytest.param("ERROR", 1.0, marks=pytest.mark.long),

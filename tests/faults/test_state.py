@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,10 +16,11 @@ from unittest import mock
 import pytest
 
 from screener import ledger_schema
-from screener.errors import RunError, UsageError
+from screener.errors import RunError, ScreenerError, UsageError
 from screener.ledger import Ledger
 from screener.ledger_schema import LEDGER_VERSION, copy_of, files_of_state, open_state
-from tests.faults.nights import run, screen
+from screener.publication import verify_published
+from tests.faults.nights import go_on, populate, run, screen
 from tests.films import dataset, draw, save
 
 pytestmark = pytest.mark.usefixtures("private_pool")
@@ -169,3 +172,33 @@ def test_a_damaged_state_is_told_as_that(damage: Callable[[Path], None], tmp_pat
     assert "anew" in done.stderr
     assert "CANARY" not in done.stderr
     assert (out / "run.json").read_bytes() == report
+
+
+@pytest.mark.long
+def test_a_state_with_changed_bytes_never_tears_the_report(tmp_path: Path) -> None:
+    """What SQLite cannot see may still end in a bug; an importer is never given half a report."""
+    studies, out, work = tmp_path / "studies", tmp_path / "out", tmp_path / "work"
+    populate(studies)
+    screen(studies, out)
+    content = (out / "state.sqlite").read_bytes()
+    go_on(studies)
+    chance, ends = random.Random(11), Counter[str]()
+    for _ in range(300):
+        changed = bytearray(content)
+        for _ in range(chance.choice((1, 1, 3, 20))):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        if chance.random() < 0.1:
+            del changed[chance.randrange(len(changed)) :]
+        shutil.copytree(out, work)
+        (work / "state.sqlite").write_bytes(changed)
+        try:
+            screen(studies, work)
+            ends["done"] += 1
+        except ScreenerError:
+            ends["told"] += 1
+        except (ValueError, TypeError, LookupError):
+            ends["bug"] += 1
+        assert verify_published(work) == ()
+        shutil.rmtree(work)
+    print(dict(ends))
+    assert ends["told"] > ends["bug"]
