@@ -108,6 +108,9 @@ SEED := 1
 WEIGHTS := scratch
 # Of the recipe, such as SETTINGS='drop_path=0.1 mixup=0.2'.
 SETTINGS :=
+# Of DATA, for the card: name your own where it is not the COVID-19 Radiography Database.
+LIMITS := --limit 'No source of its data holds both classes: part of what it learnt is the style of a source.' \
+	--limit 'Some of its negatives are children, none of its positives.'
 RUN := runs/model
 MODELS := screener/models
 RECORD := export/records/screener-covid
@@ -121,7 +124,7 @@ model: $(TEST)/.installed
 	$(SCREENER) train '$(DATA)' --out '$(RUN)' --recipe $(RECIPE) --length $(LENGTH) --seed $(SEED) \
 	--weights '$(WEIGHTS)' $(SETTINGS:%=--set %)
 	mkdir -p $(MODELS) $(RECORD)
-	$(SCREENER) export '$(RUN)/best.pt' --data '$(DATA)' --out $(MODELS)/screener-covid.onnx $(WITH_NEGATIVES)
+	$(SCREENER) export '$(RUN)/best.pt' --data '$(DATA)' --out $(MODELS)/screener-covid.onnx $(WITH_NEGATIVES) $(LIMITS)
 	$(SCREENER) model verify $(MODELS)/screener-covid.onnx
 	$(SCREENER) export $(MODELS)/screener-covid.onnx --int8 --data '$(DATA)' --out $(MODELS)/screener-covid-int8.onnx $(WITH_NEGATIVES)
 	$(SCREENER) model verify $(MODELS)/screener-covid-int8.onnx

@@ -55,13 +55,12 @@ INTENDED_USE = (
     "Not a medical device, never a diagnosis, never a reason not to read a film."
 )
 LIMITS = (
-    "No source of its data holds both classes: part of what it learnt is the style of a source.",
     "Expect a lower AUC at other hospitals than on its own data.",
-    "Some of its negatives are children, none of its positives.",
     "Other findings were not learnt and may be flagged or not.",
     "Frontal films only: novelty turns most others away, not all.",
     "Calibrated at the prevalence of its data: fit a threshold of your own.",
 )
+"""Of every model; what its own data leaves open is said by who knows it (`Origin.limits`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +85,17 @@ class Films:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the card says of a model beside what is measured here."""
+    """What the card says of a model beside what is measured here.
+
+    `limits`: of its data, before those of every model.
+    """
 
     name: str
     finding: str
     training_data: TrainingData
     age_range_years: tuple[float, float] | None
     target_sensitivity: float
+    limits: tuple[str, ...] = ()
 
 
 def read_films(
@@ -235,7 +238,7 @@ def _measure(
         graph_sha256=graph_sha256(model),
         parity=0.0,
         intended_use=INTENDED_USE,
-        limits=LIMITS,
+        limits=tuple(dict.fromkeys((*origin.limits, *LIMITS))),
         software_version=__version__,
     )
 

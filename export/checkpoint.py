@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from export.initial_weights import load_checkpoint
 from export.recipe import Recipe
 from screener.errors import UsageError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAST, BEST = "last.pt", "best.pt"
+HELD = {"facts", "step", "best", "weights", "network", "optimizer"}
+"""What `last.pt` holds."""
 
 
 def save(run: Path, name: str, content: dict[str, Any]) -> None:
@@ -32,17 +35,47 @@ def read_last(run: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
         facts: Of the run that wants to go on.
 
     Raises:
-        UsageError: the folder holds a run with another recipe or other data.
+        UsageError: the folder holds a run with another recipe or other data, or a damaged one.
     """
     if not (run / LAST).exists():
         return None
-    kept: dict[str, Any] = torch.load(run / LAST, map_location="cpu", weights_only=True)
-    if decisive(kept["facts"]) != decisive(json.loads(json.dumps(facts))):
+    kept = _load_last(run / LAST)
+    there, here = decisive(kept["facts"]), decisive(json.loads(json.dumps(facts)))
+    if there != here:
         raise UsageError(
             f"{str(run)!r} holds a run with another recipe or other data",
-            mend="give another --out",
+            "; ".join(_differences(there, here)),
+            "give another --out",
         )
     return kept
+
+
+def _load_last(path: Path) -> dict[str, Any]:
+    mend = "remove it to begin the run anew, or give another --out"
+    try:
+        kept = load_checkpoint(path)
+    except UsageError as error:
+        raise UsageError(f"{str(path)!r} cannot be read", error.why, mend) from error
+    if not set(kept) >= HELD:
+        raise UsageError(f"{str(path)!r} is not what `screener train` left", mend=mend)
+    return kept
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """In what two runs differ, in words; values where they are short."""
+    words = []
+    for name, value in here["recipe"].items():
+        other = there["recipe"].get(name)
+        if other != value:
+            short = not isinstance(value, list)
+            words.append(f"{name} is {other} there, {value} here" if short else f"other {name}")
+    if there["data"] != here["data"]:
+        words.append("names, labels or groups of the data differ")
+    if there["preprocessing"] != here["preprocessing"]:
+        words.append("another preprocessing")
+    if there["world"] != here["world"]:
+        words.append(f"{there['world']} processes there, {here['world']} here")
+    return words
 
 
 def decisive(facts: dict[str, Any]) -> dict[str, Any]:

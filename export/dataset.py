@@ -77,9 +77,11 @@ def _read_csv(table: Path) -> list[LabelledImage]:
         )
     except (ValueError, csv.Error) as error:
         # pandas' own parser and emptiness errors are ValueErrors too, as a wrong encoding is.
+        # The parser's words name the line and hold no value of it.
+        parser = isinstance(error, pd.errors.ParserError)
         raise UsageError(
             f"{table.name!r} is not a readable CSV",
-            type(error).__name__,
+            str(error).strip() if parser else type(error).__name__,
             "give a UTF-8 CSV with the columns file, label and, where known, group",
         ) from error
     twice = sorted({name for name in names if names.count(name) > 1})

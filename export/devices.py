@@ -6,10 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 
 from screener.errors import UsageError
+
+PATIENCE = timedelta(days=1)
+"""How long the others wait for the first process, which reads all films: with many DICOM, hours.
+
+torch's own 10 to 30 minutes would end them; where a process dies, torchrun ends the rest at once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +31,6 @@ class Place:
     def first(self) -> bool:
         """True for the one process that writes and prints."""
         return self.rank == 0
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        if self.world > 1:
-            torch.distributed.barrier()
 
     def agree(self, value: float) -> float:
         """The first process's value, on every process."""
@@ -53,7 +55,8 @@ def find_place(wanted: str) -> Iterator[Place]:
     device = _device(wanted, int(os.environ.get("LOCAL_RANK", "0")))
     joined = world > 1 and not torch.distributed.is_initialized()
     if joined:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Place(device, int(os.environ.get("RANK", "0")), world)
     finally:

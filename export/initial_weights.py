@@ -84,7 +84,7 @@ def check_origin(source: str, data_sha256: str, seed: int) -> None:
         training = _open(source).card.training_data
         known = training.manifest_sha256, training.seed
     elif source not in ("scratch", "imagenet"):
-        facts = _load(Path(source)).get("facts")
+        facts = load_checkpoint(Path(source)).get("facts")
         if facts:
             known = facts["data_sha256"], facts["recipe"]["seed"]
     if known and known[0] == data_sha256 and known[1] != seed:
@@ -179,12 +179,17 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, broken, or holds more than tensors and plain values.
     """
-    loaded = _load(path)
+    loaded = load_checkpoint(path)
     state: dict[str, Any] = loaded.get("weights", loaded)
     return state
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What a file of torch holds, empty where that is no dict.
+
+    Raises:
+        UsageError: as `read_state`.
+    """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -80,7 +80,12 @@ def quantize(model: Path, data: Path, out: Path, *, negatives: Path | None = Non
     backbone = quantize_backbone(extract_backbone(whole), films.statistics)
     target = card.operating_points[0].target_sensitivity or 0.97
     origin = Origin(
-        f"{card.name}-int8", card.findings[0], card.training_data, card.age_range_years, target
+        f"{card.name}-int8",
+        card.findings[0],
+        card.training_data,
+        card.age_range_years,
+        target,
+        card.limits,
     )
     small, small_card = make_bundle(backbone, head_of(whole), films, origin, "int8")
     acceptance = accept(whole, card, small, small_card, films, bundle.sha256)

@@ -20,6 +20,8 @@ from screener.preprocess import PREPROCESSING
 from screener.verify import LARGEST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx import ModelProto
 
     from export.network import Network
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 TARGET_SENSITIVITY = 0.97
 ADULTS = (18.0, 120.0)
-"""No child of the training data has a finding, so nothing can be said of children."""
+"""As the intended use says; no child of the shipped model's training data has a finding."""
 PARITY = 1e-4
 PARITY_FILMS = 64
 
@@ -41,6 +43,7 @@ def export(
     name: str = "",
     target_sensitivity: float = TARGET_SENSITIVITY,
     age_range_years: tuple[float, float] | None = ADULTS,
+    limits: Sequence[str] = (),
 ) -> Path:
     """Write the float bundle of a checkpoint.
 
@@ -53,6 +56,7 @@ def export(
         name: Of the model; the file's by default.
         target_sensitivity: Of the operating point `default`, end to end.
         age_range_years: Whom the model is for; None for all.
+        limits: Of its data, for the card: what whoever uses the model should know.
 
     Returns:
         The file written.
@@ -64,6 +68,7 @@ def export(
     """
     network, facts = load_network(checkpoint)
     parts, origin = read_origin(facts, data, name or out.stem, target_sensitivity, age_range_years)
+    origin = dataclasses.replace(origin, limits=tuple(limits))
     films = read_films(parts, negatives)
     rounded = round_network(network)
     model, card = make_bundle(build_backbone(rounded), head_of(rounded), films, origin, "float")

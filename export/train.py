@@ -17,6 +17,7 @@ from export.pixels import require_pixels
 from export.recipe import Recipe
 from export.trainer import Trainer
 from screener import __version__
+from screener.errors import UsageError
 from screener.preprocess import PREPROCESSING
 
 if TYPE_CHECKING:
@@ -91,11 +92,23 @@ def _read_parts(
     place: Place,
 ) -> dict[str, NDArray[np.uint8]]:
     """The pixels of training and validation; of the other parts only whether they can be read."""
-    if not place.first:
-        # The first process has filled the cache by then.
-        place.wait()
-    pixels = require_pixels(images, run / "pixels.npz")
-    if place.first:
-        place.wait()
+    pixels = _read_first_on_the_first(images, run / "pixels.npz", place)
     row = {image.path: number for number, image in enumerate(images)}
     return {name: pixels[[row[i.path] for i in parts[name]]] for name in ("train", "validation")}
+
+
+def _read_first_on_the_first(
+    images: list[LabelledImage], cache: Path, place: Place
+) -> NDArray[np.uint8]:
+    """The first process reads the films into the cache; the others wait for it, or end with it."""
+    if place.first:
+        try:
+            pixels = require_pixels(images, cache)
+        except UsageError:
+            place.agree(0.0)
+            raise
+        place.agree(1.0)
+        return pixels
+    if not place.agree(0.0):
+        raise UsageError("the first process cannot use the data", "it says why")
+    return require_pixels(images, cache)

@@ -97,6 +97,12 @@ def export(
     target_sensitivity: Annotated[
         float, typer.Option(metavar="X", help="Of the operating point default, end to end.")
     ] = 0.97,
+    limits: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--limit", metavar="TEXT", help="Of the data, for the card and reports; repeatable."
+        ),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise; refused where it decides otherwise.")
     ] = False,
@@ -122,6 +128,7 @@ def export(
                 negatives=negatives,
                 name=name,
                 target_sensitivity=target_sensitivity,
+                limits=limits or (),
             )
         if int8:
             from export.quantize import quantize

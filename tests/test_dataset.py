@@ -115,6 +115,7 @@ def test_csv_of_an_offices_spreadsheet(tmp_path: Path, delimiter: str) -> None:
 BAD_TABLES = [
     ("", "not a readable CSV"),
     ('file,label\n"a.png,covid\n', "not a readable CSV"),
+    ("file,label\na.png,covid\nb.png,normal,x\n", "not a readable CSV .* in line 3, saw 3"),
     ("file,finding\na.png,covid\n", "no column 'label'"),
     ("file,label\na.png,covid\nc.png,normal\n", "1 of 2 files .* do not exist"),
     ("file,label\na.png,covid\nb.png,\n", "line 3 .* empty file, label or group"),

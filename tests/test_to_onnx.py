@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from PIL import Image
 
 from export.backbone import round_network
+from export.bundling import LIMITS, run_model
 from export.dataset import manifest_sha256, read_labels, split_images
+from export.graph import Graph, add_view
 from export.initial_weights import check_origin, load_initial_weights, measure_batch_norm
-from export.network import Network
+from export.network import Network, standardise
 from export.prediction import load_network
 from export.quantize import quantize
 from export.to_onnx import export
@@ -96,7 +99,8 @@ def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, data: Path) -> Bundle:
-    return load_bundle(export(checkpoint, data, checkpoint.parent / "drawn.onnx"))
+    out = checkpoint.parent / "drawn.onnx"
+    return load_bundle(export(checkpoint, data, out, limits=["One device only."]))
 
 
 def test_the_bundle_is_what_the_contract_says(bundle: Bundle) -> None:
@@ -144,6 +148,19 @@ def test_the_card_says_what_was_measured(bundle: Bundle) -> None:
     assert card.novelty.auroc.keys() >= {"upside down", "sideways", "inverted", "noise"}
     assert card.age_range_years == (18.0, 120.0)
     assert card.training_data.recipe == {"stages": "", "drop_path": 0.1}
+    # What is true of the shipped model's data is not said of other data.
+    assert card.limits == ("One device only.", *LIMITS)
+    assert not re.search("children|source", " ".join(LIMITS))
+
+
+def test_the_standardised_film_is_right_to_a_few_parts_in_a_million() -> None:
+    pixels = np.random.default_rng(1).integers(90, 256, (7, 224, 224), dtype=np.uint8)
+    graph = Graph()
+    graph.output(add_view(graph), [1, 224, 224])
+    given = run_model(graph.model(), ["standardised"], pixels)["standardised"]
+    exact = standardise(torch.from_numpy(pixels)[:, None].double() / 255).numpy()
+    # One sum in float32 over all pixels is wrong by 1e-4, which 53 layers make 1e-3 in the logit.
+    np.testing.assert_allclose(given, exact, rtol=0, atol=1e-5)
 
 
 def test_weights_are_stored_in_halves(bundle: Bundle) -> None:
@@ -163,6 +180,7 @@ def test_int8_decides_alike_and_is_half_the_size(
     out = checkpoint.parent / "drawn-int8.onnx"
     small = load_bundle(quantize(checkpoint.parent / "drawn.onnx", data, out))
     assert small.card.precision == "int8"
+    assert small.card.limits == bundle.card.limits
     assert small.card.acceptance is not None
     assert small.card.acceptance.float_sha256 == bundle.sha256
     assert small.card.acceptance.decisions_changed <= 0.005

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # noqa: E4
     EventAccumulator,
 )
 
-from export.checkpoint import decisive  # noqa: E402
+from export.checkpoint import decisive, read_last  # noqa: E402
 from export.devices import Place, find_place, has_bf16  # noqa: E402
 from export.prediction import load_network, predict  # noqa: E402
 from export.recipe import RECIPES, Recipe, Stage, learning_rate  # noqa: E402
@@ -178,8 +180,35 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(
     assert train(data, whole[0], RECIPE, device="cpu", tell=said.append) == whole[0] / "best.pt"
     assert said == [f"resumed at step {STEPS}"]
     assert (whole[0] / "best.pt").stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="another recipe or other data"):
+    with pytest.raises(UsageError, match=r"another recipe .*smoothing is 0\.05 there, 0\.1 here"):
         train(data, whole[0], replace(RECIPE, smoothing=0.1), device="cpu", tell=said.append)
+
+
+def test_a_refused_run_is_told_in_what_it_differs(whole: tuple[Path, list[str]]) -> None:
+    facts = torch.load(whole[0] / "last.pt", weights_only=True)["facts"]
+    assert read_last(whole[0], facts) is not None
+    changed = {
+        "1 processes there, 2 here": {"world": 2},
+        "of the data differ": {"data_sha256": "0"},
+        "another preprocessing": {"preprocessing": {}},
+        "other stages": {"recipe": facts["recipe"] | {"stages": []}},
+    }
+    for words, other in changed.items():
+        with pytest.raises(UsageError, match=words):
+            read_last(whole[0], facts | other)
+
+
+@pytest.mark.parametrize("left", [b"", b"PK\x03\x04 cut", None])
+def test_a_damaged_checkpoint_is_told_with_its_mend(
+    whole: tuple[Path, list[str]], tmp_path: Path, left: bytes | None
+) -> None:
+    facts = torch.load(whole[0] / "last.pt", weights_only=True)["facts"]
+    if left is None:
+        torch.save({"facts": facts}, tmp_path / "last.pt")
+    else:
+        (tmp_path / "last.pt").write_bytes(left)
+    with pytest.raises(UsageError, match=r"last\.pt.*remove it to begin the run anew"):
+        read_last(tmp_path, facts)
 
 
 def test_a_run_of_before_an_option_was_there_goes_on() -> None:
@@ -302,7 +331,6 @@ def test_place_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         assert place == Place(torch.device("cpu"), 0, 1)
         assert place.first
         assert place.agree(0.25) == 0.25
-        place.wait()
     assert not has_bf16(torch.device("mps"))
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no device 'cuda:1' here"), find_place("cuda:1"):
@@ -322,6 +350,27 @@ def test_the_log_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.Monkey
     log.add(10, 64, 0.5, 0.9, 100.0)
     log.close()
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_the_others_wait_long_for_the_films_and_end_where_they_cannot_be_used(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    joined: dict[str, Any] = {}
+    distributed = "torch.distributed."
+    monkeypatch.setattr(
+        distributed + "init_process_group", lambda backend, **kw: joined.update(kw, backend=backend)
+    )
+    monkeypatch.setattr(distributed + "destroy_process_group", lambda: None)
+    # The first process says that it cannot go on.
+    monkeypatch.setattr(distributed + "broadcast", lambda shared, _: shared.zero_())
+    with pytest.raises(UsageError, match="the first process cannot use the data"):
+        train(data, tmp_path / "run", RECIPE, device="cpu")
+    assert joined["backend"] == "gloo"
+    # A hundred thousand DICOM files on four cores.
+    assert joined["timeout"] >= timedelta(hours=12)
+    assert not (tmp_path / "run" / "pixels.npz").exists()
 
 
 @pytest.mark.long
