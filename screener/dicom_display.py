@@ -48,9 +48,18 @@ def read_display(elements: Elements, description: PixelDescription, lut_shape: s
             raise FileRejected(ReasonCode.INVALID_PIXELS, "modality LUT")
     else:
         slope, intercept = _rescale(elements)
-    voi, unusable = _voi(elements, signed=signed or intercept < 0)
+    negative = modality_lut is None and _lowest(description, slope, intercept) < 0
+    voi, unusable = _voi(elements, signed=negative)
     invert = description.photometric_interpretation == "MONOCHROME1" or lut_shape == "INVERSE"
     return Display(slope, intercept, modality_lut, voi, invert, voi_unusable=unusable)
+
+
+def _lowest(description: PixelDescription, slope: float, intercept: float) -> float:
+    """The lowest value that the rescale can give: a VOI LUT maps signed values where it is < 0."""
+    # Of nonsense, which is refused before a pixel is decoded, no overflow.
+    half = 1 << (min(max(description.bits_stored, 1), 32) - 1)
+    ends = (-half, half - 1) if description.signed else (0, 2 * half - 1)
+    return min(slope * end + intercept for end in ends)
 
 
 def _rescale(elements: Elements) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def _padding(elements: Elements, description: PixelDescription) -> tuple[int, in
 
 def _extend(value: int, description: PixelDescription) -> int:
     """A negative value of fewer than 16 bits may have been written without its sign."""
-    half = 1 << (description.bits_stored - 1)
+    half = 1 << max(description.bits_stored - 1, 0)
     if description.signed and half <= value < 2 * half:
         return value - 2 * half
     return value

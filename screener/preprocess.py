@@ -119,12 +119,10 @@ def preprocess(
         rescaled = values.astype(np.float64) * display.slope + display.intercept
         values, linear = np.rint(rescaled).astype(np.int64), False
     if isinstance(display.voi, Lut):
-        before_voi = values
-        windowed = apply_lut(values, display.voi)
-        if windowed.min() < windowed.max():
-            shrunk, weight = shrink(windowed, valid, extent)
+        # Some consoles write LUTs that make nearly all of a film white.
+        shrunk, weight = shrink(apply_lut(values, display.voi), valid, extent)
+        if _differ(*map(float, _percentiles(shrunk, weight))):
             return _finish(shrunk, weight, display.invert, "VOI_LUT", fell_back=False)
-        values = before_voi
     shrunk, weight = shrink(values, valid, extent)
     if linear:
         shrunk = shrunk * np.float32(display.slope) + np.float32(display.intercept)
@@ -244,8 +242,16 @@ def apply_window(values: Plane, window: Window) -> Plane:
 def _percentiles(
     plane: Plane, weight: NDArray[np.bool_] | None
 ) -> tuple[np.floating[Any], np.floating[Any]]:
-    low, high = np.percentile(plane if weight is None else plane[weight], PERCENTILES)
+    inside = plane if weight is None else plane[weight]
+    if inside.size < SIZE:
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "too few valid pixels")
+    low, high = np.percentile(inside, PERCENTILES)
     return low, high
+
+
+def _differ(low: float, high: float) -> bool:
+    # Averages of equal values differ by rounding; stretched to [0, 1] that would be a picture.
+    return high - low > ROUNDING * max(abs(low), abs(high))
 
 
 def _finish(
@@ -259,13 +265,12 @@ def _finish(
 ) -> Presented:
     """`known`: the percentiles, where they were taken already."""
     inside = plane if weight is None else plane[weight]
-    if inside.size < SIZE or not np.isfinite(inside).all():
-        raise FileRejected(ReasonCode.INVALID_PIXELS, "too few valid pixels")
+    if not np.isfinite(inside).all():
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "pixels that are not finite")
     if invert:
         plane, inside = -plane, -inside
     low, high = (float(value) for value in known or _percentiles(inside, None))
-    # Averages of equal values differ by rounding; stretched to [0, 1] that would be a picture.
-    if not high - low > ROUNDING * max(abs(low), abs(high)):
+    if not _differ(low, high):
         raise FileRejected(ReasonCode.INVALID_PIXELS, "constant pixels")
     pixels = np.clip((plane - low) / (high - low), 0, 1).astype(np.float32)
     if weight is not None:

@@ -430,6 +430,35 @@ def test_luts_of_words_and_of_bytes() -> None:
     assert len(lut.values) == 65536
 
 
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, 65000),
+        ({"RescaleSlope": "-1", "RescaleIntercept": "0.5"}, -536),
+        ({"RescaleSlope": "1", "RescaleIntercept": "-1024"}, -536),
+        ({"RescaleSlope": "-1", "RescaleIntercept": "32767"}, 65000),
+        ({"PixelRepresentation": 1}, -536),
+        ({"PixelRepresentation": 1, "RescaleSlope": "1", "RescaleIntercept": "40000"}, 65000),
+    ],
+    ids=str,
+)
+def test_a_lut_maps_negative_values_where_the_rescale_gives_them(
+    changes: dict[str, Any], first: int
+) -> None:
+    # In implicit VR nothing else says of which sign the descriptor is.
+    item = lut_item([4, 65000, 16], struct.pack("<4H", 1, 2, 3, 4))
+    plain = {"RescaleSlope": "1", "RescaleIntercept": "0"} | changes
+    lut = stored(film(ImplicitVRLittleEndian, VOILUTSequence=[item], **plain)).display.voi
+    assert isinstance(lut, Lut)
+    assert lut.first_mapped == first
+
+
+def test_nonsense_in_bits_stored_beside_padding_is_invalid() -> None:
+    for bits in (0, 60000):
+        content = film(BitsStored=bits, HighBit=15, PixelPaddingValue=0, RescaleSlope="2")
+        assert rejection_of(content) is ReasonCode.INVALID_PIXELS
+
+
 def test_the_first_usable_voi() -> None:
     lut = stored(film(VOILUTSequence=[LUT, SHORT_LUT])).display
     assert isinstance(lut.voi, Lut)

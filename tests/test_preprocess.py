@@ -143,11 +143,31 @@ def test_lut_sees_values_before_they_are_averaged() -> None:
         (Display(voi=Window(-9000, 10)), "PERCENTILES", True),
         (Display(voi=Lut(0, np.arange(4096, dtype=np.uint16), 12)), "VOI_LUT", False),
         (Display(voi=Lut(0, np.full(10, 7, np.uint16), 12)), "PERCENTILES", True),
+        (
+            Display(voi=Lut(int(FILM.min()), np.array([0, 4095], np.uint16), 12)),
+            "PERCENTILES",
+            True,
+        ),
     ],
 )
 def test_source_of_the_range_is_named(display: Display, source: str, fell_back: bool) -> None:
     presented = preprocess(FILM, display)
     assert (presented.voi_source, presented.fell_back) == (source, fell_back)
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        Display(),
+        Display(voi=Window(2000, 1500)),
+        Display(voi=Lut(0, np.arange(4096, dtype=np.uint16), 12)),
+    ],
+    ids=["none", "window", "LUT"],
+)
+def test_a_film_of_padding_alone_is_invalid(display: Display) -> None:
+    with pytest.raises(FileRejected) as caught:
+        preprocess(FILM, display, np.zeros(FILM.shape, bool))
+    assert caught.value.rejection.code is ReasonCode.INVALID_PIXELS
 
 
 def test_padding_never_bleeds_into_the_film() -> None:
