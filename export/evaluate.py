@@ -101,7 +101,7 @@ def evaluate(
             "films": films,
         }
     )
-    _write_predictions(out / "predictions.csv", measured)
+    _write_predictions(out / "predictions.csv", measured, data if data.is_dir() else data.parent)
     _write_json(out / "metrics.json", found)
     _illustrate(out, measured, found)
     return found
@@ -239,11 +239,12 @@ def _write_json(path: Path, found: dict[str, Any]) -> None:
     path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _write_predictions(path: Path, measured: Measured) -> None:
-    """One row an image; where nothing was scored, why."""
+def _write_predictions(path: Path, measured: Measured, home: Path) -> None:
+    """One row an image; where nothing was scored, why. `path` is as the list names it."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*("number", "file", "label", "group", "outcome", "reason_code"), *NUMBERS))
+        names = ("number", "file", "label", "group", "outcome", "reason_code")
+        writer.writerow((*names, *NUMBERS, "path"))
         for at, image in enumerate(measured.images):
             rejection = measured.rejections[at]
             numbers = (measured.probability[at], measured.logit[at], measured.novelty[at])
@@ -253,6 +254,8 @@ def _write_predictions(path: Path, measured: Measured) -> None:
                     Outcome.SCORED if rejection is None else rejection.outcome,
                     "" if rejection is None else rejection.code,
                     *("" if math.isnan(number) else f"{number:.4f}" for number in numbers),
+                    # Each folder of an export may hold an IM000001.
+                    image.path.relative_to(home) if home in image.path.parents else image.path,
                 )
             )
 

@@ -272,6 +272,25 @@ def test_same_input_same_figures(run: Run, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (run.out / name).read_bytes()
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_films_of_one_name_can_be_told_apart(tmp_path: Path, listed: bool) -> None:
+    data, rows = tmp_path / "data", ["file,label"]
+    for i in range(12):
+        label = "covid" if i % 2 else "normal"
+        name = f"{label}/patient {i}/IM000001.png"
+        (data / name).parent.mkdir(parents=True)
+        save_png(draw(i, severity=-1.5 if i % 2 else 0.8), data / name)
+        rows.append(f"{name},{label}")
+    (data / "films.csv").write_text("\n".join(rows))
+    if not listed:
+        (data / "films.csv").unlink()
+    out = tmp_path / "out"
+    evaluate(TINY, data / "films.csv" if listed else data, out, device="cpu", films=False)
+    with (out / "predictions.csv").open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert {f"{row['path']},{row['label']}" for row in found} == set(rows[1:])
+
+
 def test_labels_cannot_write_html(run: Run, tmp_path: Path) -> None:
     found = json.loads(json.dumps(run.found))
     hostile = "<script>alert(1)</script>"
