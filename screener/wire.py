@@ -122,6 +122,8 @@ def read_result(content: dict[str, Any], blob: bytes) -> Examined | Unchanged:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise BrokenFrame("no text")
+    # JSON can name half a character, which neither SQLite nor a report takes.
+    value.encode()
     return value
 
 
@@ -161,6 +163,8 @@ def _read_instance(values: dict[str, Any]) -> Instance:
         elif isinstance(usual, bool | str):
             if not isinstance(value, type(usual) if isinstance(usual, bool) else str):
                 raise BrokenFrame(item.name)
+            if isinstance(value, str):
+                _text(value)
         elif isinstance(usual, int):
             _whole(value)
     return instance

@@ -105,7 +105,14 @@ def test_forged_values_are_refused(name: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rows", -1), ("rows", "7"), ("age_years", "x"), ("patient_id", None), ("lossy", "yes")],
+    [
+        ("rows", -1),
+        ("rows", "7"),
+        ("age_years", "x"),
+        ("patient_id", None),
+        ("lossy", "yes"),
+        ("patient_name", "half \ud800"),
+    ],
 )
 def test_forged_header_is_refused(name: str, value: object) -> None:
     message = split(bytearray(pack_result(RESULTS[0], final=True)))
