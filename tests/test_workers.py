@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from screener.domain import Examined, Limits, Rejection
+from screener.domain import Examined, Limits, Rejection, Unchanged
 from screener.errors import RunError
 from screener.examine_settings import ExamineSettings
 from screener.outcomes import ReasonCode
@@ -191,8 +192,15 @@ def test_a_server_that_dies_beside_a_full_queue_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each result that is taken wakes a thread that has ended and reads no more."""
+
+    class Waiting(queue.SimpleQueue[tuple[Task, Examined | Unchanged] | None]):
+        def empty(self) -> bool:
+            # As while the caller is busy: all tasks are handed out before a result is taken.
+            return True
+
     monkeypatch.setattr("screener.workers.QUEUED_PER_WORKER", 2000)
     with WorkerPool(1, QUICK, entry=ENTRY) as pool:
+        pool._results = Waiting()
         results = pool.run(Task(i, b"ok") for i in range(9000))
         next(results)
         while pool._results.qsize() < 1500:
