@@ -24,6 +24,7 @@ from export.dataset import LabelledImage, read_labels
 from export.evaluate import choose_part
 from export.metrics import bootstrap_by_group, threshold_at_sensitivity
 from export.models import BundleModel, finding_of, open_model
+from export.output import check_file
 from export.scoring import measure_images
 from screener.bundle import with_card
 from screener.classifier_providers import Device
@@ -84,8 +85,7 @@ def calibrate(
         raise UsageError(
             f"a target sensitivity of {target_sensitivity}", mend="give 0.5 to 0.999, say 0.97"
         )
-    if out.is_dir():
-        raise UsageError(f"{str(out)!r} is a folder", mend="name the file of the new model")
+    check_file(out)
     images = read_labels(data)
     opened = open_model(model, device)
     if not isinstance(opened, BundleModel):

@@ -21,9 +21,15 @@ HELD = {"facts", "step", "best", "weights", "network", "optimizer"}
 
 
 def save(run: Path, name: str, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside and rename it: a run that is killed leaves no half of it."""
+    """Write a checkpoint beside and rename it: a run that is killed leaves no half of it.
+
+    Raises:
+        OSError: the disk is full, say.
+    """
     temporary = run / f".{name}.tmp"
-    torch.save(content, temporary)
+    # Opened here: torch's own writer tells a full disk as a RuntimeError about a position.
+    with temporary.open("wb") as stream:
+        torch.save(content, stream)
     temporary.replace(run / name)
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from export.audit import audit, by_source
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.figures import Measured, figures
 from export.models import ModelFacts, finding_of, open_model
+from export.output import make_folder
 from export.pixels import HEADER_COLUMNS, read_radiographs
 from export.scoring import measure_images
 from export.subgroups import columns_with_subgroups
@@ -91,7 +91,7 @@ def evaluate(
     part = choose_part(images, opened.facts, split)
     _check_columns(part.images, group_by or ())
     tell(f"measuring {len(part.images)} images: {part.reason}")
-    _make_folder(out)
+    make_folder(out)
     measured = measure_images(opened, part.images, finding_of(opened.facts, part.images), tell)
     columns = columns_with_subgroups(measured.images) if group_by is None else group_by
     found: dict[str, Any] = plain(
@@ -105,20 +105,6 @@ def evaluate(
     _write_json(out / "metrics.json", found)
     _illustrate(out, measured, found)
     return found
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # Found out now, not after the minutes of scoring.
-        with TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"nothing can be written to the folder {str(out)!r}",
-            error.strerror or type(error).__name__,
-            "name another with --out",
-        ) from error
 
 
 def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str | None) -> Part:

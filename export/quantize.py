@@ -37,6 +37,7 @@ from export.bundling import (
 )
 from export.dataset import manifest_sha256, read_labels, split_images
 from export.metrics import auc_delong
+from export.output import check_file
 from screener.bundle import load_bundle
 from screener.errors import RunError, UsageError
 from screener.model_card import Acceptance, ModelCard
@@ -65,6 +66,7 @@ def quantize(model: Path, data: Path, out: Path, *, negatives: Path | None = Non
         UsageError: the model is not a float bundle of a ResNet50, or the data is not its own.
         RunError: it differs from the float bundle by more than is accepted; nothing is written.
     """
+    check_file(out)
     bundle = load_bundle(model)
     card = bundle.card
     if card.precision != "float":

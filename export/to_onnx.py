@@ -12,6 +12,7 @@ import torch
 from export.backbone import build_backbone, head_of, round_network
 from export.bundling import Films, Origin, make_bundle, read_films, run_model, write_bundle
 from export.dataset import manifest_sha256, read_labels, split_images
+from export.output import check_file
 from export.prediction import load_network
 from export.recipe import describe
 from screener.errors import RunError, UsageError
@@ -62,10 +63,11 @@ def export(
         The file written.
 
     Raises:
-        UsageError: no such checkpoint, other data or preprocessing than it was trained with, or a
-            model that does not tell the classes apart.
+        UsageError: `out` cannot be written, no such checkpoint, other data or preprocessing than
+            it was trained with, or a model that does not tell the classes apart.
         RunError: the bundle is too large or differs from PyTorch.
     """
+    check_file(out)
     network, facts = load_network(checkpoint)
     parts, origin = read_origin(facts, data, name or out.stem, target_sensitivity, age_range_years)
     origin = dataclasses.replace(origin, limits=tuple(limits))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,12 @@ import torch
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.devices import Place, find_place
 from export.initial_weights import check_origin
+from export.output import make_folder
 from export.pixels import require_pixels
 from export.recipe import Recipe
 from export.trainer import Trainer
 from screener import __version__
-from screener.errors import UsageError
+from screener.errors import RunError, UsageError
 from screener.preprocess import PREPROCESSING
 
 if TYPE_CHECKING:
@@ -57,13 +59,14 @@ def train(
     Raises:
         UsageError: bad data (before any training), no such device or weights, or a run folder of
             another recipe.
+        RunError: the disk is full; the run goes on from its last checkpoint.
     """
     images = read_labels(data)
     parts = split_images(images, recipe.seed)
     data_sha256 = manifest_sha256(images)
     check_origin(recipe.weights, data_sha256, recipe.seed)
-    run.mkdir(parents=True, exist_ok=True)
-    with find_place(device) as place:
+    make_folder(run)
+    with _told_where_the_disk_is_full(run), find_place(device) as place:
         pixels = _read_parts(images, parts, run, place)
         facts = {
             "finding": next(image.label for image in images if image.positive),
@@ -83,6 +86,18 @@ def train(
         }
         trainer = Trainer(run, recipe, facts, pixels, labels, place, tell)
         return trainer.run_all(checkpoint_steps or CHECKPOINT_STEPS[place.device.type])
+
+
+@contextmanager
+def _told_where_the_disk_is_full(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the run {str(run)!r} cannot be written to",
+            error.strerror or type(error).__name__,
+            "give the same command again once it can: it goes on from the last checkpoint",
+        ) from error
 
 
 def _read_parts(

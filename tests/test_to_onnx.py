@@ -248,6 +248,16 @@ def test_only_a_float_bundle_of_a_resnet50_starts_a_network(bundle: Bundle, tmp_
         load_initial_weights(Network(1), str(small))
 
 
+def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "file" / "model.onnx"):
+        # Nothing else is looked at before: there is neither a checkpoint nor data.
+        with pytest.raises(UsageError, match=r"is a folder|nothing can be written"):
+            export(tmp_path / "none.pt", tmp_path / "none", out)
+        with pytest.raises(UsageError, match=r"is a folder|nothing can be written"):
+            quantize(tmp_path / "none.onnx", tmp_path / "none", out)
+
+
 def test_other_data_is_refused(checkpoint: Path, data: Path, tmp_path: Path) -> None:
     rows = (data / "manifest.csv").read_text().splitlines()
     other = data / "other.csv"

@@ -31,7 +31,7 @@ from export.run_log import FIELDS, Clock, RunLog  # noqa: E402
 from export.sampling import shrink, step_order, training_pool  # noqa: E402
 from export.train import train  # noqa: E402
 from export.trainer import Trainer  # noqa: E402
-from screener.errors import UsageError  # noqa: E402
+from screener.errors import RunError, UsageError  # noqa: E402
 from tests.films import draw, save_png  # noqa: E402
 
 RECIPE = Recipe(
@@ -219,6 +219,27 @@ def test_a_run_of_before_an_option_was_there_goes_on() -> None:
     other = asdict(replace(RECIPE, balance="none"))
     assert decisive({**facts, "recipe": old}) != decisive({**facts, "recipe": other})
     assert decisive({**facts, "recipe": old}) != decisive({**facts, "recipe": old, "world": 2})
+
+
+@pytest.mark.parametrize("full", [".last.pt.tmp", ".best.pt.tmp"])
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    whole: tuple[Path, list[str]], data: Path, tmp_path: Path, full: str
+) -> None:
+    (tmp_path / full).symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"cannot be written to No space left .* goes on"):
+        train(data, tmp_path, RECIPE, device="cpu", checkpoint_steps=2, tell=lambda _: None)
+    (tmp_path / full).unlink()
+    train(data, tmp_path, RECIPE, device="cpu", checkpoint_steps=2, tell=lambda _: None)
+    kept, expected = (
+        torch.load(run / "best.pt", weights_only=True)["weights"] for run in (tmp_path, whole[0])
+    )
+    assert all(torch.equal(kept[name], value) for name, value in expected.items())
+
+
+def test_a_run_that_is_no_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(UsageError, match="nothing can be written to the folder"):
+        train(data, tmp_path / "run", RECIPE, device="cpu")
 
 
 def test_bad_data_is_told_before_training(data: Path, tmp_path: Path) -> None:
