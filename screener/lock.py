@@ -76,7 +76,8 @@ def refuse_root(out: Path) -> None:
     # What is missing or cannot be written is told by whoever makes or opens it.
     with suppress(OSError):
         owner = out.stat().st_uid
-        if owner in (0, _owner_of_new(out)):
+        # Its own folder is not touched: a file is made only where it decides.
+        if owner == 0 or owner == _owner_of_new(out):
             return
         try:
             account = f"runuser -u {pwd.getpwuid(owner).pw_name} --"

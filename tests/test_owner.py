@@ -82,3 +82,17 @@ def test_what_is_denied_is_not_put_down_to_the_disk(code: int, mend: str) -> Non
     with pytest.raises(RunError, match="could not be written") as raised, disk_errors():
         raise OSError(code, "")
     assert mend in raised.value.mend
+
+
+def test_nothing_is_tried_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(folder: Path) -> int:
+        raise AssertionError(f"a file was made in {folder}")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lock, "_owner_of_new", tried)
+    (tmp_path / "out").mkdir()
+    status = os.stat(tmp_path / "out")
+    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result((*status[:4], 0, *status[5:10])))
+    refuse_root(tmp_path / "out")
