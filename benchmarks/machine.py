@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -60,6 +62,15 @@ def run_measured(command: list[str], *, sample_s: float = SAMPLE_S) -> Ran:
     # A worker that is killed at the end is waited for by nobody: it counts as last seen.
     cpu_s = max(cpu_s, sum(peak.cpu_s.values()))
     return Ran(wall_s, cpu_s, peak.peak_kib // 1024, stdout)
+
+
+def scan(paths: Path, out: Path, model: Path | None) -> tuple[Ran, dict[str, Any]]:
+    """One whole scan into a new folder; what it measured and what its report says."""
+    command = [sys.executable, "-m", "screener", "scan", str(paths), "--out", str(out), "--quiet"]
+    if model is not None:
+        command += ["--model", str(model)]
+    ran = run_measured(command)
+    return ran, json.loads((out / "run.json").read_text())
 
 
 class _Peak(threading.Thread):

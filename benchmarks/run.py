@@ -1,7 +1,7 @@
 """All the figures of speed in one go, on data that it makes: `make bench`.
 
     python -m benchmarks.run [--model BUNDLE] [--large 10000] [--tree 100000]
-    python -m benchmarks.run --large 100000 --tree 1000000      # the full sizes: an hour
+    python -m benchmarks.run --large 100000 --tree 1000000      # the full sizes: 12 minutes
     python -m benchmarks.run --trial --out FILE --plot FILE     # does it run at all: a minute
 
 Each goal is a ratio whose two sides are measured in this run, on the same files, cores and warm
@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import films
-from benchmarks.machine import ROOT, Ran, machine, run_measured
+from benchmarks.cost import measure_cost
+from benchmarks.machine import ROOT, machine, run_measured, scan
 from benchmarks.rescan import measure_rescan
 from screener.bundle import load_bundle
 from screener.classifier import Classifier
@@ -39,12 +40,11 @@ from screener.domain import Examined, Radiograph
 from screener.examine import examine
 from screener.precision import choose_bundle
 from screener.settings import Settings
-from tests.films import TINY, dataset, draw, save
+from tests.films import dataset, draw, save
 
 INFERRED = 96
 MEMORY_GIB = 1.5
-_FIRST = 10_000_000
-"""So that all numbers of small films have as many digits as the template's."""
+_MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,6 @@ FORMS = (
     Form("uncompressed, 5 megapixels", 1.5, 6, 2, films.UNCOMPRESSED),
     Form("PNG, 1 megapixel", 2.5, 4, 1.8),
 )
-
-
-def scan(paths: Path, out: Path, model: Path | None) -> tuple[Ran, dict[str, Any]]:
-    """One whole scan into a new folder; what it measured and what its report says."""
-    command = [sys.executable, "-m", "screener", "scan", str(paths), "--out", str(out), "--quiet"]
-    if model is not None:
-        command += ["--model", str(model)]
-    ran = run_measured(command)
-    return ran, json.loads((out / "run.json").read_text())
 
 
 def make(form: Form, folder: Path, count: int, sizes: Sizes) -> list[Path]:
@@ -178,41 +169,6 @@ def measure_form(form: Form, folder: Path, sizes: Sizes, model: Path | None) -> 
     }
 
 
-def measure_cost(folder: Path, fewer: int, large: int) -> dict[str, Any]:
-    """Processor seconds a file at 1,000 and at many files, the start of the program taken off."""
-    counts = (1, fewer, large)
-    film = dataset(draw(1), _FIRST, WindowCenter="2000.000000", WindowWidth=3600)
-    template = save(film, folder / "template").read_bytes()
-    found = {}
-    for count in counts:
-        tree = folder / f"{count}"
-        for number in range(count):
-            inner = tree / f"{number // 1000:04d}"
-            inner.mkdir(parents=True, exist_ok=True)
-            window = f"{1900 + number * 0.002:011.6f}".encode()
-            content = template.replace(b"2000.000000", window)
-            for kind in (1000, 2000, 3000):
-                # Instance, study and series: each film is a study of its own.
-                own = f"2.25.{kind + _FIRST + number}".encode()
-                content = content.replace(f"2.25.{kind + _FIRST}".encode(), own)
-            (inner / f"{number:07d}").write_bytes(content)
-        os.sync()
-        ran, facts = scan(tree, folder / f"out-{count}", TINY)
-        if facts["paths"] != count:
-            raise SystemExit(f"{count} small films gave {facts['outcomes']}")
-        found[count] = ran
-        shutil.rmtree(tree)
-    base = found[1].cpu_s
-    small = (found[fewer].cpu_s - base) / (fewer - 1)
-    much = (found[large].cpu_s - base) / (large - 1)
-    return {
-        "counts": [fewer, large],
-        "core_ms_a_file": [round(1000 * small, 3), round(1000 * much, 3)],
-        "ratio": round(much / small, 3),
-        "peak_mib": [found[fewer].peak_mib, found[large].peak_mib],
-    }
-
-
 def measure_start(folder: Path) -> dict[str, float]:
     """Seconds of `screener --help` and of the scan of one small film: the best of three."""
     film = save(dataset(draw(2), 2), folder / "one" / "film").parent
@@ -245,11 +201,18 @@ def goals(forms: list[dict[str, Any]], cost: dict[str, Any], rescan: dict[str, A
     )
     found += [
         ("peak memory of all processes, GiB", round(peak / 1024, 2), "<=", MEMORY_GIB),
-        ("unchanged files a second, report included", rescan["files_a_second"], ">=", 20_000),
+        (
+            f"unchanged files a second, of {rescan['files']}, report included",
+            rescan["files_a_second"],
+            ">=",
+            20_000,
+        ),
         (f"cost a file at {cost['counts'][1]} over {cost['counts'][0]}", cost["ratio"], "<=", 1.05),
         ("screener --help, s", start["help_s"], "<=", 0.4),
         ("scan of one small film, s", start["one_film_s"], "<=", 2.5),
     ]
+    if rescan["files"] >= _MILLION:
+        found.append(("a million unchanged files, s", rescan["wall_s"], "<=", 60))
     return [
         {"goal": name, "value": value, "wanted": f"{sign} {wanted}",
          "reached": value >= wanted if sign == ">=" else value <= wanted}
