@@ -129,7 +129,7 @@ def verify_pacs(
     from screener.pacs.extra import require_extra
 
     require_extra()
-    from screener.pacs.verify import State
+    from screener.pacs.check import State
     from screener.pacs.verify import verify_pacs as run_verify
 
     checks = list(run_verify(settings, with_pull=with_pull))

@@ -6,59 +6,32 @@ lets that be done.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from pathlib import Path
 
 import requests
 from pydicom import Dataset
 
-from screener.durable import private_files, write_file, writer_of
+from screener.durable import private_files
 from screener.errors import UsageError
 from screener.pacs.answer import DONE, Answer, Reply
 from screener.pacs.archive import Archive, Film, Question, UnansweredError
 from screener.pacs.arrival import fault_of
+from screener.pacs.check import Check, State, check_of
 from screener.pacs.dicomweb import WebStore, of_request_error, open_client, open_session
 from screener.pacs.dimse import DimseStore, echo
 from screener.pacs.dimse_archive import DimseArchive
-from screener.pacs.film import header_of_row
 from screener.pacs.making import UNFIT, sop_classes
-from screener.pacs.publish import mend_of
 from screener.pacs.pull import SOP_CLASSES, open_archive, source_of
 from screener.pacs.trial import PATIENT_ID, trial_key_image, trial_report, trial_row
+from screener.pacs.verify_folders import verify_folder, verify_worklist
 from screener.pacs.web_archive import WebArchive
 from screener.pacs.window import zone_of
-from screener.pacs.worklist import WorklistError, entry, locked, remove_entry, write_entry
-from screener.pacs.worklist_query import ask_worklist
 from screener.settings import Settings
 
 _FINDING_TAKES_S = 10.0
-_TRIAL_ENTRY = "screener-test.wl"
-_SHORT_PRIORITY = "STAT"
-
-
-class State(StrEnum):
-    """How a step ended."""
-
-    WORKS = "works"
-    FAILS = "fails"
-    NOT_TRIED = "not tried"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One step at one door. `found` holds a code or plain words, `mend` what to do."""
-
-    door: str
-    step: str
-    state: State
-    found: str = ""
-    mend: str = ""
 
 
 @private_files()
@@ -100,15 +73,9 @@ def _checks(settings: Settings, *, with_pull: bool) -> Iterator[Check]:
         yield from _pull(settings, stored)
     yield from _take_back(settings, stored)
     if settings.worklist.folder is not None:
-        yield from _worklist(settings, settings.worklist.folder)
+        yield from verify_worklist(settings, settings.worklist.folder)
     for name, importer in settings.csv.items():
-        yield _folder(f"csv {name}", importer.folder)
-
-
-def _check(door: str, step: str, answer: Answer, found: str = "") -> Check:
-    if answer.reply is Reply.DONE:
-        return Check(door, step, State.WORKS, found)
-    return Check(door, step, State.FAILS, answer.code, mend_of(answer.code))
+        yield verify_folder(f"csv {name}", importer.folder)
 
 
 # -- the network doors ------------------------------------------------------------------------
@@ -118,7 +85,7 @@ def _network(door: str, settings: Settings, stored: list[tuple[str, Dataset]]) -
     """Is it there, does it take what is published, does it give that back."""
     began = time.monotonic()
     answer = _echo(door, settings)
-    yield _check(door, "echo", answer, f"{(time.monotonic() - began) * 1000:.0f} ms")
+    yield check_of(door, "echo", answer, f"{(time.monotonic() - began) * 1000:.0f} ms")
     if answer.reply is not Reply.DONE:
         return
     row = trial_row("")
@@ -136,10 +103,10 @@ def _network(door: str, settings: Settings, stored: list[tuple[str, Dataset]]) -
             yield Check(door, f"store {what}", State.FAILS, f"UNFIT_{type(error).__name__}")
             continue
         answer = _store(door, settings, dataset)
-        yield _check(door, f"store {what}", answer, answer.code)
+        yield check_of(door, f"store {what}", answer, answer.code)
         if answer.reply is Reply.DONE:
             stored.append((door, dataset))
-            yield _check(door, f"find {what}", _find(door, settings, dataset))
+            yield check_of(door, f"find {what}", _find(door, settings, dataset))
 
 
 def _echo(door: str, settings: Settings) -> Answer:
@@ -226,7 +193,7 @@ def _pull(settings: Settings, stored: list[tuple[str, Dataset]]) -> Iterator[Che
                 studies = archive.studies(Question(today, modality), 0).entries
                 films += _first_film(archive, [each.uid for each in studies], modality)
             except UnansweredError as error:
-                yield _check(via, f"list {modality}", error.answer)
+                yield check_of(via, f"list {modality}", error.answer)
                 continue
             yield Check(via, f"list {modality}", State.WORKS, f"{len(studies)} studies of today")
         if not films:
@@ -235,11 +202,11 @@ def _pull(settings: Settings, stored: list[tuple[str, Dataset]]) -> Iterator[Che
         try:
             content = archive.fetch(films[0])
         except UnansweredError as error:
-            yield _check(via, "fetch", error.answer)
+            yield check_of(via, "fetch", error.answer)
             return
         fault = fault_of(content, films[0])
         answer = Answer(Reply.REFUSED, fault) if fault else DONE
-        yield _check(via, "fetch", answer, f"{len(content)} bytes")
+        yield check_of(via, "fetch", answer, f"{len(content)} bytes")
 
 
 def _first_film(archive: Archive, studies: list[str], modality: str) -> list[Film]:
@@ -250,56 +217,3 @@ def _first_film(archive: Archive, studies: list[str], modality: str) -> list[Fil
             for each in archive.objects(study, series.uid, 0).entries[:1]:
                 return [Film(each.uid, series.uid, study, sop_class_uid=each.sop_class)]
     return []
-
-
-# -- folders ----------------------------------------------------------------------------------
-
-
-def _worklist(settings: Settings, folder: Path) -> Iterator[Check]:
-    """An entry about nobody: written, asked for as a modality would, taken back."""
-    door = settings.worklist
-    priority = next((each for each in settings.priority.values() if each), _SHORT_PRIORITY)
-    row = trial_row(priority)
-    made = entry(row, header_of_row(row), door.ae_title)
-    try:
-        with locked(folder):
-            write_entry(folder, _TRIAL_ENTRY, made)
-    except WorklistError as error:
-        yield Check("worklist", "write", State.FAILS, error.code, mend_of(error.code))
-        return
-    yield Check("worklist", "write", State.WORKS)
-    try:
-        if door.server:
-            answer = ask_worklist(door, settings.dimse, made)
-            yield _check("worklist", f"ask for {priority}", answer, f"comes as {priority}")
-        else:
-            yield Check(
-                "worklist",
-                "ask",
-                State.NOT_TRIED,
-                "no server is named",
-                "give server, server_port and server_ae_title under [worklist]",
-            )
-    finally:
-        code = ""
-        try:
-            with locked(folder):
-                remove_entry(folder, _TRIAL_ENTRY)
-        except WorklistError as error:
-            code = error.code
-    if code:
-        yield Check("worklist", "take back", State.FAILS, code, mend_of(code))
-    else:
-        yield Check("worklist", "take back", State.WORKS)
-
-
-def _folder(door: str, folder: Path) -> Check:
-    """Whether files can be put there, as an importer would find them."""
-    temporary = folder / f".screener-test-{os.getpid()}.part"
-    try:
-        write_file(temporary, writer_of(b""))
-        temporary.unlink()
-    except OSError as error:
-        found = os.strerror(error.errno or 0)
-        return Check(door, "write", State.FAILS, found, mend_of("DISK"))
-    return Check(door, "write", State.WORKS)

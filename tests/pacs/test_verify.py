@@ -13,10 +13,11 @@ from pydicom import dcmread
 
 from screener.domain import Triage
 from screener.errors import UsageError
+from screener.pacs.check import Check, State
 from screener.pacs.doors import DicomWeb, Dimse
 from screener.pacs.site import CsvDoor, Publish, Worklist
 from screener.pacs.trial import PATIENT_ID, trial_key_image, trial_report, trial_row
-from screener.pacs.verify import Check, State, _take_back, verify_pacs
+from screener.pacs.verify import _take_back, verify_pacs
 from screener.settings import Settings
 from tests.conftest import Run
 from tests.pacs.servers import Orthanc, free_port, need, wlmscpfs
