@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +61,7 @@ def read_labels(data: Path) -> list[LabelledImage]:
         UsageError: nothing is there, a column or file is missing, a class is empty, there are not
             exactly two classes, or a group, file or content carries two labels.
     """
-    if not data.exists():
+    if not os.path.exists(data):
         raise UsageError(f"no such data: {str(data)!r}")
     table = data if data.is_file() else data / "manifest.csv"
     images = _read_csv(table) if table.is_file() else _read_folders(data)
@@ -105,7 +106,7 @@ def _read_csv(table: Path) -> list[LabelledImage]:
         images.append(
             LabelledImage(table.parent / row["file"], row["label"], row["group"], columns)
         )
-    absent = [image.path for image in images if not image.path.is_file()]
+    absent = [image.path for image in images if not os.path.isfile(image.path)]
     if absent:
         raise UsageError(
             f"{len(absent)} of {len(images)} files of {table.name!r} do not exist",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def open_model(path: Path | None, device: Device = "auto") -> Model:
     Raises:
         UsageError: no such file, or neither a valid bundle nor a checkpoint.
     """
-    if path is not None and path.is_file() and _is_zip(path):
+    if path is not None and os.path.isfile(path) and _is_zip(path):
         return CheckpointModel(path, device)
     return BundleModel(path, device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -32,6 +33,6 @@ def check_file(out: Path) -> None:
     Raises:
         UsageError: it is a folder, or nothing can be written beside it.
     """
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UsageError(f"{str(out)!r} is a folder", mend="name the file of the new model")
     make_folder(out.parent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
@@ -109,7 +110,13 @@ def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
                 mend="name one with --model, or make it with `screener export`",
             )
         return shipped.read_bytes()
-    if not path.is_file():
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_file = False
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not is_file:
         raise UsageError(
             f"no such model: {str(path)!r}",
             "there is no file of that name; nothing was written",
@@ -121,17 +128,21 @@ def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             content = stream.read(min(size, MAX_BYTES) + 1)
     except OSError as error:
-        raise UsageError(
-            f"the model {str(path)!r} cannot be read",
-            f"{error.strerror or 'the disk failed'}; nothing was written",
-            "check the permissions, or name another with --model",
-        ) from error
+        raise _unreadable(path, error) from error
     if len(content) > MAX_BYTES:
         raise UsageError(
             f"the model {str(path)!r} is larger than {MAX_BYTES // 1024**2} MB",
             mend="use a model that `screener export` wrote",
         )
     return content
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"the model {str(path)!r} cannot be read",
+        f"{error.strerror or 'the disk failed'}; nothing was written",
+        "check the permissions, or name another with --model",
+    )
 
 
 def _parse(content: bytes, name: str) -> ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -132,7 +133,7 @@ def init(
         units |= pull_units(fetching, studies) if pull else {}
         files |= {systemd / name: content for name, content in units.items()}
     for path in files:
-        if path.exists():
+        if os.path.lexists(path):
             raise UsageError(f"{str(path)!r} is there already", "nothing was written")
     for path, content in files.items():
         try:

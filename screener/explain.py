@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from screener import __version__
 from screener.errors import UsageError
 from screener.ledger import Ledger
+from screener.ledger_schema import require_state
 from screener.outcomes import REASONS, WARNINGS, ReasonCode, Warn
 from screener.report.pictures import map_of
 from screener.report.rows import shown_path
@@ -55,10 +56,7 @@ def open_ledger(out: Path, state: Path | None) -> Ledger:
         RunError: it cannot be read.
     """
     path = state or out / "state.sqlite"
-    if not path.is_file():
-        raise UsageError(
-            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
-        )
+    require_state(path)
     return Ledger(path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import fields
@@ -222,7 +223,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         UsageError: the state was written by a newer program.
         RunError: the file cannot be opened or is no state.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
     db: sqlite3.Connection | None = None
     strange = ""
@@ -264,12 +265,35 @@ def open_state(path: Path) -> sqlite3.Connection:
     return db
 
 
+def require_state(path: Path) -> None:
+    """Refuse to go on without a state.
+
+    Raises:
+        UsageError: there is none, or none that this account may see.
+    """
+    try:
+        found = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as error:
+        raise UsageError(
+            f"the state {str(path)!r} cannot be looked for",
+            os.strerror(error.errno or 0),
+            "run this as the account that scans",
+        ) from None
+    if not found:
+        raise UsageError(
+            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
+        )
+
+
 def kept_setting(path: Path, key: str) -> str | None:
     """A choice that an earlier run kept, before the state is opened to be written.
 
     None where there is no state yet or it cannot be read: `open_state` says what is wrong with it.
     """
-    if not path.is_file():
+    # Not of `Path`, which raises where this account may not look.
+    if not os.path.isfile(path):
         return None
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)

@@ -17,6 +17,8 @@ from typing import Self
 
 from screener.errors import UsageError
 
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""How a log is opened: not through a link, and without waiting for who reads a pipe."""
 Fact = int | float | bool | str | StrEnum | None
 
 
@@ -38,9 +40,8 @@ class EventLog:
         self._descriptor: int | None = None
         if path is None:
             return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._descriptor = os.open(path, flags, 0o600)
+            self._descriptor = os.open(path, LOG_FLAGS | os.O_CREAT, 0o600)
         except OSError as error:
             raise UsageError(
                 f"the log {str(path)!r} cannot be written",

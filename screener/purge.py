@@ -31,7 +31,7 @@ from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of
 from screener.identifiers import pseudonym, read_key
 from screener.keys import under
 from screener.ledger import Ledger
-from screener.ledger_schema import files_of_state, reason_and_mend
+from screener.ledger_schema import files_of_state, reason_and_mend, require_state
 from screener.lock import run_lock
 from screener.manifest import MANIFEST, RUNS, read_manifest
 from screener.night import Night
@@ -132,10 +132,7 @@ def purge(
     patient_id = patient_id.strip()
     if not patient_id:
         raise UsageError("the patient id is empty")
-    if not path.is_file():
-        raise UsageError(
-            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
-        )
+    require_state(path)
     with run_lock(folder, path), _state_errors(path):
         finish_interrupted(folder)
         with Ledger(path) as ledger:

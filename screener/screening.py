@@ -167,9 +167,9 @@ def scan(
 
 def _require_state(state: Path, since: str) -> None:
     """What can be said of a state before a lock is made beside it."""
-    if state.exists() and not state.is_file():
+    if os.path.exists(state) and not os.path.isfile(state):
         raise UsageError(f"the state {str(state)!r} is no regular file", mend="name another")
-    if since and not state.exists():
+    if since and not os.path.exists(state):
         raise UsageError(
             f"no published run {since!r}",
             f"there is no state {str(state)!r} yet; nothing was written",

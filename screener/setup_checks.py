@@ -44,7 +44,7 @@ def check_setup(
         yield Line("account", State.FAILS, f"no account {ACCOUNT!r} here", mend)
     else:
         yield Line("account", State.WORKS, f"{ACCOUNT}, uid {uid}")
-    if studies.is_dir():
+    if os.path.isdir(studies):
         yield Line("studies", State.WORKS, f"{studies}")
     else:
         yield Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
@@ -73,7 +73,7 @@ def _program(program: Path, interpreter: Path) -> Line:
 
 def _output(out: Path, uid: int | None) -> Line:
     mend = f"install -d -o {ACCOUNT} -m 700 {_quoted(out)}"
-    if not out.is_dir():
+    if not os.path.isdir(out):
         return Line("output", State.FAILS, f"no folder {out}", mend)
     if uid is not None and out.stat().st_uid != uid:
         return Line("output", State.FAILS, f"{out} is not {ACCOUNT}'s", mend)

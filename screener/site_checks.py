@@ -5,6 +5,7 @@ For `screener doctor`, beside `screener.doctor`, which tries the machine and the
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from screener.doctor import NETWORK_FILE_SYSTEMS, Line, State, file_system, write_in
 from screener.errors import ScreenerError
 from screener.identifiers import key_path, read_key
+from screener.log import LOG_FLAGS
 from screener.site_template import ACCOUNT
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def check_site(settings: Settings, out: Path | None) -> Iterator[Line]:
 def _state(state: Path) -> Line:
     """The folder of the state, in which SQLite makes files beside it."""
     name, folder = f"state {state}", state.parent
-    if state.exists() and not state.is_file():
+    if os.path.exists(state) and not os.path.isfile(state):
         return Line(name, State.FAILS, "no regular file", "name another in the site file")
     try:
         write_in(folder)
@@ -58,11 +60,14 @@ def _state(state: Path) -> Line:
 def _log(log: Path) -> Line:
     name = f"log {log}"
     try:
-        if log.exists():
-            os.close(os.open(log, os.O_WRONLY | os.O_APPEND))
+        if os.path.lexists(log):
+            os.close(os.open(log, LOG_FLAGS))
         else:
             write_in(log.parent)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            # A log is not written through a link, which may have been put there.
+            return Line(name, State.FAILS, "a link", "name the file itself in the site file")
         return Line(name, State.FAILS, os.strerror(error.errno or 0), _made(log.parent))
     return Line(name, State.WORKS, "can be written")
 
@@ -94,6 +99,6 @@ def _key(out: Path) -> Line:
 
 
 def _made(folder: Path) -> str:
-    if folder.exists():
+    if os.path.exists(folder):
         return f"let this account write in {folder}, or name another folder in the site file"
     return f'mkdir -p {folder} && chown "$USER" {folder} && chmod 700 {folder}'

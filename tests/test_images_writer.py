@@ -122,6 +122,21 @@ def test_the_scan_writes_what_a_lost_process_did_not(
     assert lost["how"] == f"status {-signal.SIGKILL}"
 
 
+def test_words_of_the_site_are_not_taken_for_facts(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: list[object]
+) -> None:
+    """A `sitecustomize` that prints says so in every Python that starts."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('welcome')\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    log = tmp_path / "log.jsonl"
+    with EventLog(log) as events:
+        scan([studies], tmp_path / "out", SETTINGS, events=events)
+    assert len(beside) == 1
+    assert verify_published(tmp_path / "out") == ()
+    assert '"how": "status 0"' in log.read_text()
+
+
 def test_no_process_can_be_had(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -346,6 +346,26 @@ def test_copies_and_conflicts(tmp_path: Path) -> None:
     assert (one["images"], one["images_scored"]) == ("1", "1")
 
 
+def test_a_path_that_holds_no_image_any_more_is_no_copy(tmp_path: Path) -> None:
+    studies, out = tmp_path / "studies", tmp_path / "out"
+    save(dataset(draw(1), 1), studies / "first")
+    shutil.copy(studies / "first", studies / "copy")
+    save(dataset(draw(2), 1), studies / "other pixels")
+    run(studies, out)
+    noted = [(row["duplicate_of"] != "", row["warnings"]) for row in rows(out, "images.csv")]
+    # In the order of the paths: copy, first, other pixels.
+    assert noted == [(False, "UID_CONFLICT"), (True, "UID_CONFLICT"), (False, "UID_CONFLICT")]
+    (studies / "first").write_text("overwritten")
+    (studies / "other pixels").write_text("overwritten too")
+    run(studies, out)
+    found = {Path(row["path"]).name: row for row in rows(out, "images.csv")}
+    for name in ("first", "other pixels"):
+        row = found[name]
+        assert (row["outcome"], row["duplicate_of"], row["warnings"]) == ("NOT_AN_IMAGE", "", "")
+    # Two films had its UID, though the file of one is overwritten.
+    assert found["copy"]["warnings"] == "UID_CONFLICT"
+
+
 def test_failed_copy_does_not_count_where_another_was_scored(tmp_path: Path) -> None:
     folder = tmp_path / "studies"
     whole = save(dataset(draw(1), 1), folder / "whole").read_bytes()

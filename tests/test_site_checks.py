@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from screener.doctor import Line, State, _folder
+from screener.errors import UsageError
 from screener.identifiers import read_or_make_key
+from screener.log import EventLog
 from screener.settings import Output, Settings
 from screener.site_checks import check_site
 from tests.conftest import Run
@@ -54,6 +56,23 @@ def test_a_state_or_log_in_no_folder_fails_with_the_command(tmp_path: Path) -> N
         assert line.mend.startswith(f"mkdir -p {nowhere.parent} ")
     assert only(Settings(state=tmp_path), tmp_path).found == "no regular file"
     assert only(Settings(log=tmp_path), tmp_path).mend.startswith("let this account write in")
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe"])
+def test_a_log_that_a_scan_would_not_open_fails(kind: str, tmp_path: Path) -> None:
+    log = tmp_path / "scan.jsonl"
+    if kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.symlink_to(tmp_path / "other")
+    if kind == "link":
+        (tmp_path / "other").touch()
+    line = only(Settings(log=log), tmp_path)
+    assert line.state is State.FAILS
+    assert line.mend
+    # At once, though nobody reads the pipe.
+    with pytest.raises(UsageError, match="cannot be written"):
+        EventLog(log)
 
 
 def test_a_key_that_cannot_be_made_or_read_fails(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
-from screener.ledger_schema import state_errors
+from screener.ledger_schema import require_state, state_errors
 from screener.lock import run_lock
 from screener.pacs.answer import Answer, Reply
 from screener.pacs.dicomweb import WebStore
@@ -91,10 +91,7 @@ def publish(
     folder = Path(os.path.abspath(out))
     check_doors(settings)
     path = Path(os.path.abspath(state or settings.state or folder / "state.sqlite"))
-    if not path.is_file():
-        raise UsageError(
-            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
-        )
+    require_state(path)
     stop = stop or Stop()
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from pathlib import Path
@@ -20,7 +21,7 @@ def tls_context(
         UsageError: a file is missing, is no PEM, or a key is open to others.
     """
     for path in (ca_file, client_certificate, client_key):
-        if path is not None and not path.is_file():
+        if path is not None and not os.path.isfile(path):
             raise UsageError(f"there is no file {str(path)!r}", "the site file names it")
     try:
         context = ssl.create_default_context(cafile=ca_file)
@@ -49,7 +50,7 @@ def server_context(certificate: Path, key: Path, peers_ca_file: Path | None) -> 
         UsageError: a file is missing, is no PEM, or a key is open to others.
     """
     for path in (certificate, key, peers_ca_file):
-        if path is not None and not path.is_file():
+        if path is not None and not os.path.isfile(path):
             raise UsageError(f"there is no file {str(path)!r}", "the site file names it")
     _refuse_open(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -110,10 +110,13 @@ class ImagesWriter:
         if not self.lost and self._process.stdout is not None:
             told = self._process.stdout.read()
             status = self._process.wait()
-            if status == 0:
+            try:
                 facts: dict[str, object] = json.loads(told)
+            except ValueError:
+                # It ended before it had done, or something of the site's prints when Python starts.
+                self.lost = f"status {status}"
+            else:
                 return facts
-            self.lost = f"status {status}"
         self.stop()
         self._path.unlink(missing_ok=True)
         return None

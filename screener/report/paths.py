@@ -58,8 +58,10 @@ class PathStore:
         """All of them with their scores, in the order of the paths."""
         return dictionaries(
             self._db,
-            f"{_ROW_OF_AN_IMAGE} LEFT JOIN notes n ON n.path = i.path {SCORED} WHERE i.gone = 0"
-            f" AND {self._condition.replace('path', 'i.path')} ORDER BY i.path",
+            # What is noted is of its study: a path that is of none any more keeps an old note.
+            f"{_ROW_OF_AN_IMAGE} LEFT JOIN notes n ON n.path = i.path AND i.study_key != ''"
+            f" {SCORED} WHERE i.gone = 0 AND {self._condition.replace('path', 'i.path')}"
+            " ORDER BY i.path",
             self._values,
         )
 
