@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,18 @@ LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONB
 Fact = int | float | bool | str | StrEnum | None
 
 
+def holds_another(path: Path) -> bool:
+    """Whether a regular file is there that does not begin as a log does."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        with open(path, "rb") as stream:
+            return stream.read(1) not in {b"", b"{"}
+    except OSError:
+        # It is not there yet, or only writing is allowed: opening it tells.
+        return False
+
+
 class EventLog:
     """Appends events to a file; without a path it takes them and writes nothing.
 
@@ -33,13 +46,19 @@ class EventLog:
         """Open the file for appending, 0600 where it is new.
 
         Raises:
-            UsageError: it cannot be opened.
+            UsageError: it cannot be opened, or is no log: a study would be changed.
         """
         self.lost = 0
         self.phi = phi
         self._descriptor: int | None = None
         if path is None:
             return
+        if holds_another(path):
+            raise UsageError(
+                f"{str(path)!r} is no log of this program",
+                "nothing was written to it",
+                "name a file that is not there yet",
+            )
         try:
             self._descriptor = os.open(path, LOG_FLAGS | os.O_CREAT, 0o600)
         except OSError as error:

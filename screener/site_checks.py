@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from screener.doctor import NETWORK_FILE_SYSTEMS, Line, State, file_system, write_in
 from screener.errors import ScreenerError
 from screener.identifiers import key_path, read_key
-from screener.log import LOG_FLAGS
+from screener.log import LOG_FLAGS, holds_another
 from screener.site_template import ACCOUNT
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def _state(state: Path) -> Line:
 
 def _log(log: Path) -> Line:
     name = f"log {log}"
+    if holds_another(log):
+        return Line(name, State.FAILS, "no log of this program", "name another in the site file")
     try:
         if os.path.lexists(log):
             os.close(os.open(log, LOG_FLAGS))

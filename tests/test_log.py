@@ -52,6 +52,16 @@ def test_a_log_is_appended_to_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_film_that_is_named_as_the_log_is_left_as_it_is(tmp_path: Path) -> None:
+    """One PATH too few in a cron line, and `--log` takes the next word."""
+    film = tmp_path / "IM0001"
+    film.write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(UsageError) as error:
+        EventLog(film)
+    assert "no log" in str(error.value)
+    assert film.read_bytes() == bytes(128) + b"DICM"
+
+
 def test_no_log_takes_events_and_writes_nothing(tmp_path: Path) -> None:
     with EventLog() as log:
         log.event("scan_started")

@@ -42,10 +42,10 @@ def test_what_works_leaves_nothing_behind(tmp_path: Path) -> None:
     assert {line.state for line in lines} == {State.WORKS}
     assert list(tmp_path.iterdir()) == []
     for name in ("state.sqlite", "scan.jsonl"):
-        (tmp_path / name).write_bytes(b"kept")
+        (tmp_path / name).write_bytes(b"{}\n")
     read_or_make_key(tmp_path / "report.key")
     assert {line.state for line in check_site(settings, tmp_path / "report")} == {State.WORKS}
-    assert (tmp_path / "scan.jsonl").read_bytes() == b"kept"
+    assert (tmp_path / "scan.jsonl").read_bytes() == b"{}\n"
 
 
 def test_a_state_or_log_in_no_folder_fails_with_the_command(tmp_path: Path) -> None:
@@ -118,3 +118,11 @@ def test_the_command_tries_the_site_file(run_screener: Run, tmp_path: Path) -> N
     done = run_screener("doctor", "--model", TINY, "--config", "site.toml")
     assert done.returncode == 1
     assert "mkdir -p none" in done.stdout
+
+
+def test_a_log_that_is_another_file_fails(tmp_path: Path) -> None:
+    film = tmp_path / "film"
+    film.write_bytes(bytes(132))
+    assert only(Settings(log=film), tmp_path).state is State.FAILS
+    film.write_bytes(b"")
+    assert only(Settings(log=film), tmp_path).state is State.WORKS
