@@ -14,6 +14,9 @@ from screener.doctor import State, examine_machine
 from screener.durable import disk_errors
 from screener.errors import RunError, UsageError
 from screener.lock import refuse_root, run_lock
+from screener.pacs.doors import DicomWeb
+from screener.pacs.pull import pull
+from screener.settings import Settings
 from tests.films import TINY, night
 
 ACCOUNT = 65534
@@ -52,6 +55,14 @@ def test_the_command_makes_no_log_before_it_refuses(
     with pytest.raises(UsageError, match="this is root"):
         scan([night(tmp_path / "studies")], foreign, log=log, model=TINY)
     assert not log.exists()
+
+
+def test_root_fetches_nothing_into_the_studies_of_another_account(foreign: Path) -> None:
+    settings = Settings(dicomweb=DicomWeb(url="http://127.0.0.1:9"))
+    with pytest.raises(UsageError, match="this is root"):
+        pull(foreign, settings)
+    assert [each.name for each in foreign.parent.iterdir()] == [foreign.name]
+    assert list(foreign.iterdir()) == []
 
 
 def test_a_share_where_every_file_has_one_owner_is_written(

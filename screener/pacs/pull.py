@@ -18,7 +18,7 @@ from pathlib import Path
 from screener.durable import private_files
 from screener.errors import RunError, UsageError
 from screener.ledger_schema import state_errors
-from screener.lock import state_lock
+from screener.lock import refuse_root, state_lock
 from screener.pacs.arrival import NoRoomError, Shelf
 from screener.pacs.dimse_archive import DimseArchive
 from screener.pacs.fetching import Fetched, Fetching, ShutError
@@ -83,7 +83,8 @@ def pull(
         progress: Called with the number of objects that were stored.
 
     Raises:
-        UsageError: the site file names no archive, a door cannot be used, or a date is none.
+        UsageError: the site file names no archive, a door cannot be used, or a date is none; or
+            this is root, and the folder another account's.
         LockedError: another pull is at work on this state.
         InterruptedRunError: `stop` was set; what was fetched is kept.
         RunError: the state or the folder cannot be read or written.
@@ -98,6 +99,7 @@ def pull(
     fixed = study_dates(study_date) if study_date else None
     if fixed is None and since != LAST:
         fixed = since_date(since, now, zone)
+    refuse_root(folder)
     with ExitStack() as stack:
         stack.enter_context(_disk_errors(folder))
         folder.mkdir(exist_ok=True)
