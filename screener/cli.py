@@ -17,7 +17,12 @@ import typer
 
 from screener import __version__, cli_bundles, cli_models, cli_pacs, cli_pull, cli_purge, cli_site
 from screener.cli_bundles import show_help_where_no_command_is_named
-from screener.cli_errors import as_usage_error, require_no_empty_argument
+from screener.cli_errors import (
+    WORKING_FOLDER_GONE,
+    as_usage_error,
+    is_working_folder_gone,
+    require_no_empty_argument,
+)
 from screener.console import (
     ScanProgress,
     note,
@@ -271,6 +276,11 @@ def main() -> NoReturn:
             raise
         tell_error(error if isinstance(error, ScreenerError) else as_usage_error(error))
         sys.exit(error.exit_code)
+    except FileNotFoundError:
+        if "--traceback" in sys.argv or not is_working_folder_gone():
+            raise
+        tell_error(WORKING_FOLDER_GONE)
+        sys.exit(WORKING_FOLDER_GONE.exit_code)
     except MemoryError:
         tell_error(
             RunError(

@@ -6,6 +6,7 @@ Typer's exceptions are known by what they carry: its classes differ from version
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,6 +20,22 @@ _EXAMPLE = re.compile(r"^Example: (screener .*?)(\n\s*\n|\Z)", re.DOTALL | re.MU
 _CHOICES = re.compile(r"'(?P<given>[^']*)' is not one of (?P<choices>.*)")
 
 
+WORKING_FOLDER_GONE = UsageError(
+    "the folder in which this was called is gone",
+    f"relative paths start there; {NOTHING}",
+    "change to another folder, or give whole paths",
+)
+
+
+def is_working_folder_gone() -> bool:
+    """Whether a relative path has no meaning: the folder was removed, or its share went away."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def as_usage_error(error: typer.TyperException) -> UsageError:
     """The error as a user is told it.
 
@@ -29,6 +46,8 @@ def as_usage_error(error: typer.TyperException) -> UsageError:
     path = context.command_path if context is not None else "screener"
     listed = f"`{path} --help` lists all"
     words = error.format_message().replace("Value error, ", "").strip().rstrip(".")
+    if (given := _given(error)) is not None:
+        words = f"{words.partition(', unable to parse')[0]}, not {given!r}"
     if hasattr(error, "possibilities"):
         option = str(getattr(error, "option_name", ""))
         near = _nearest(option, _options(context))
@@ -42,6 +61,13 @@ def as_usage_error(error: typer.TyperException) -> UsageError:
         near = _nearest(found["given"].lower(), re.findall(r"'([^']*)'", found["choices"]))
         return UsageError(f"{path}: {_lowered(words)}", NOTHING, _mend(near, listed))
     return UsageError(f"{path}: {_lowered(words)}", NOTHING, _example(context) or listed)
+
+
+def _given(error: BaseException) -> object:
+    """The value that was no number, or out of range: Typer's own words leave it out."""
+    faults = getattr(error.__cause__, "errors", None)
+    found = faults() if callable(faults) else ()
+    return found[0].get("input") if found else None
 
 
 def require_no_empty_argument(arguments: Sequence[str]) -> None:

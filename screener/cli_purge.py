@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import note, tell
+from screener.console import counted, note, tell
 from screener.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from screener.purge import PurgeSummary
 
 
 def purge(
@@ -90,14 +93,21 @@ def purge(
     summary = run_purge(out, patient, issuer, settings, withdraw, unfetch=unfetch, state=state)
     for folder in folders:
         note(f"looked through what was fetched into {str(folder)!r}")
-    if not (summary.images or summary.fetched):
-        note("nothing of this patient was known: check the number; files that come stay out")
-    if summary.sent:
-        note(f"{summary.sent} objects were sent to a PACS, which has to delete them itself")
     for door in settings.csv.values():
         note(f"files for an importer in {str(door.folder)!r} are not touched")
+    _tell_summary(summary)
+
+
+def _tell_summary(summary: PurgeSummary) -> None:
+    for other in summary.others:
+        note(f"reports in {str(other)!r} come from this state too: purge with --out there as well")
+    if not (summary.images or summary.fetched or summary.reports):
+        note("nothing of this patient was known: check the number; files that come stay out")
+    if summary.sent:
+        note(f"a PACS was sent {counted(summary.sent, 'object')} and has to delete them itself")
     tell(
-        f"forgot {summary.images} images of {summary.studies} studies; {summary.reports} reports,"
-        f" {summary.withdrawn} worklist entries and {summary.fetched} fetched files went"
+        f"forgot {counted(summary.images, 'image')} of {counted(summary.studies, 'study')};"
+        f" {counted(summary.reports, 'report')}, {counted(summary.withdrawn, 'worklist entry')} and"
+        f" {counted(summary.fetched, 'fetched file')} went"
         + (f"; {summary.run_id} is published without them" if summary.run_id else "")
     )

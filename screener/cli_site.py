@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import note, print_table, tell
+from screener.console import counted, note, print_table, tell
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
@@ -195,4 +195,4 @@ def explain(
         from screener.explain_picture import write_picture
 
         count = write_picture(picture, out, study, state)
-        tell(f"wrote {picture}: {count} image{'s' if count > 1 else ''}")
+        tell(f"wrote {picture}: {counted(count, 'image')}")

@@ -31,6 +31,7 @@ _ESCAPED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff"
     "\U000e0000-\U000e0fff\udc80-\udcff]|\\\\(?=x[0-9a-fA-F]{2})"
 )
+_WRITTEN = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _META_SOP_CLASS = (0x0002, 0x0002)
 _SOP_CLASS = (0x0008, 0x0016)
 _UID = re.compile(rb"[0-2](\.[0-9]+){2,31}")
@@ -202,6 +203,11 @@ def display_path(path: bytes) -> str:
         # Most names: a regular expression costs three times as much.
         return text
     return _ESCAPED.sub(_escape, text)
+
+
+def path_of_display(text: bytes) -> bytes:
+    """The path that `display_path` has written: the reverse of it."""
+    return _WRITTEN.sub(lambda match: bytes([int(match[1], 16)]), text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from screener.errors import ScreenerError, UsageError
-from screener.lock import refuse_root
+from screener.lock import refuse_root, this_account
 
 EXTRAS = ("evaluate", "train", "pacs", "sign")
 SPARE_BYTES = 1024**3
@@ -216,14 +217,19 @@ def write_in(folder: Path) -> None:
     renamed.unlink()
 
 
+def folder_of_account(folder: Path) -> str:
+    """The command by which root makes a folder that this account alone may use."""
+    quoted = shlex.quote(str(folder))
+    return f"mkdir -p {quoted} && chown {this_account()} {quoted} && chmod 700 {quoted}"
+
+
 def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
     """The output folder."""
     name = f"output {out}"
     try:
         write_in(out)
     except OSError as error:
-        mend = f'mkdir -p {out} && chown "$USER" {out} && chmod 700 {out}'
-        yield Line(name, State.FAILS, os.strerror(error.errno or 0), mend)
+        yield Line(name, State.FAILS, os.strerror(error.errno or 0), folder_of_account(out))
         return
     try:
         refuse_root(out)
@@ -233,7 +239,9 @@ def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
     if free < SPARE_BYTES:
         yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")
     if out.stat().st_mode & 0o007:
-        yield Line(name, State.FAILS, "open to every account", f"chmod o-rwx {out}")
+        yield Line(
+            name, State.FAILS, "open to every account", f"chmod o-rwx {shlex.quote(str(out))}"
+        )
     kind = file_system(out)
     if kind in NETWORK_FILE_SYSTEMS and not state_elsewhere:
         mend = "give --state a file on a local disk"

@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,6 +88,17 @@ def access_for(mode: int, group: str) -> Access:
         raise UsageError(
             f"the group {group!r} does not exist on this machine", mend="make it, or name another"
         ) from None
+
+
+def require_group(folder: Path, access: Access) -> None:
+    """Find out before the work whether its files may be given to their group: give it one.
+
+    Raises:
+        RunError: they may not, or nothing can be written.
+    """
+    if access.gid is not None:
+        with disk_errors(), tempfile.TemporaryFile(dir=folder) as stream:
+            _give_to_group(stream.fileno(), access.gid)
 
 
 class _Hashing(io.RawIOBase):
@@ -212,11 +224,19 @@ def _give_to_group(descriptor: int, gid: int) -> None:
     try:
         os.fchown(descriptor, -1, gid)
     except PermissionError:
+        name = _name_of_group(gid)
         raise RunError(
-            f"this account may not give files to the group {gid}",
+            f"this account may not give files to the group {name}",
             "the last report is intact and what was examined is kept",
-            "add the account that runs this to the group of [output]",
+            f"add the account to the group of [output], as root: usermod -a -G {name} ACCOUNT",
         ) from None
+
+
+def _name_of_group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def sync_folder(folder: Path) -> None:

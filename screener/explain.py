@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from screener import __version__
+from screener.discovery import path_of_display
 from screener.errors import UsageError
 from screener.ledger import Ledger
 from screener.ledger_schema import require_state
@@ -70,9 +71,9 @@ def find_studies(ledger: Ledger, wanted: str) -> list[bytes]:
     # As it was typed, in whatever locale: a path may hold bytes that are no text.
     text = wanted.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     rows = ledger.db.execute(
-        f"SELECT min(path) FROM images WHERE study_key != '' AND ({condition} OR path = ?)"
+        f"SELECT min(path) FROM images WHERE study_key != '' AND ({condition} OR path IN (?, ?))"
         " GROUP BY study_key ORDER BY study_key",
-        (*[text] * len(_NAMES), os.path.abspath(os.fsencode(wanted))),
+        (*[text] * len(_NAMES), *_paths_of(wanted)),
     )
     found = [row[0] for row in rows]
     if not found:
@@ -81,6 +82,12 @@ def find_studies(ledger: Ledger, wanted: str) -> list[bytes]:
             mend="name it by UID, accession number, patient id, study key or path",
         )
     return found
+
+
+def _paths_of(wanted: str) -> tuple[bytes, bytes]:
+    """The path that a word is, and the one that it is in the words of `images.csv`."""
+    path = os.fsencode(wanted)
+    return os.path.abspath(path), os.path.abspath(path_of_display(path))
 
 
 def _study(ledger: Ledger, example: bytes) -> Iterator[str]:

@@ -7,11 +7,13 @@ hides who it was; it does not anonymise: names burned into pixels stay, and so d
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
+import shlex
 import stat
 from base64 import b32encode
 from contextlib import suppress
@@ -21,6 +23,7 @@ from uuid import UUID
 
 from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
+from screener.lock import this_account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -198,8 +201,23 @@ def read_or_make_key(path: Path) -> bytes:
         raise RunError(
             f"the key {str(path)!r} cannot be used: {os.strerror(error.errno or 0)}",
             "identifiers are hashed with it; nothing was written",
-            "give it to the account that runs this, which must be able to read it, or to make it",
+            _mend(path, error),
         ) from error
+
+
+def _mend(path: Path, error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+        return "free space or mend the disk, then run the same command again"
+    # os.path: it is not there where its folder may not be looked into.
+    if not os.path.exists(path):
+        return f"make it once, as root: {command_for_key(path)}"
+    return f"give it to this account, as root: chown {this_account()} {shlex.quote(str(path))}"
+
+
+def command_for_key(path: Path) -> str:
+    """The command by which root makes a key where this account may not."""
+    quoted = shlex.quote(str(path))
+    return f"openssl rand -hex 32 | install -o {this_account()} -m 600 /dev/stdin {quoted}"
 
 
 def _read_key(path: Path) -> bytes:

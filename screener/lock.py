@@ -61,6 +61,14 @@ def state_lock(*files: Path) -> Iterator[None]:
         yield
 
 
+def this_account() -> str:
+    """Who runs this, for a command: `$USER` is root's own where root calls it by `runuser`."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def refuse_root(out: Path) -> None:
     """Refuse to write as root into the output folder of another account.
 

@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from screener.discovery import walk
+from screener.discovery import normalise, walk
 
 
 class PathCount:
     """Counts paths in a thread of its own; nothing waits for it. Use it as a context manager."""
 
     def __init__(self, paths: Sequence[Path], exclude: Sequence[str | os.PathLike[str]]) -> None:
-        self._paths = [os.fsencode(path) for path in paths]
-        self._exclude = [os.fsencode(path) for path in exclude]
+        # Here: what cannot be resolved is the caller's to tell.
+        self._paths = [normalise(os.fsencode(path)) for path in paths]
+        self._exclude = [normalise(os.fsencode(path)) for path in exclude]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._count, name="path count", daemon=True)
         self.total: int | None = None

@@ -37,7 +37,7 @@ from screener.manifest import MANIFEST, RUNS, read_manifest
 from screener.night import Night
 from screener.precision import KEPT, choose_bundle
 from screener.publication import finish_interrupted, last_number, number_of, remove_runs
-from screener.report_facts import LAST, LastReport
+from screener.report_facts import LastReport, last_report, other_folders
 from screener.reporting import publish
 from screener.screening import operating_points
 from screener.settings import Settings
@@ -75,7 +75,7 @@ def nothing_fetched(_traces: Traces) -> AbstractContextManager[Remove]:
 class PurgeSummary:
     """What was forgotten: rows of the state, reports that went, files that `pull` had fetched.
 
-    `sent` is what a PACS was given.
+    `sent` is what a PACS was given. `others`: folders whose reports were written from this state.
     """
 
     images: int
@@ -85,6 +85,7 @@ class PurgeSummary:
     sent: int
     run_id: str
     fetched: int = 0
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +139,18 @@ def purge(
         with Ledger(path) as ledger:
             ledger.db.execute("PRAGMA secure_delete = ON")
             patient = Patient(patient_id, _checked(ledger, patient_id, issuer))
-            with unfetch(_traces(ledger, patient)) as remove:
+            with unfetch(_traces(ledger, folder, patient)) as remove:
                 return _purge(ledger, path, folder, patient, settings, withdraw, remove)
 
 
-def _traces(ledger: Ledger, patient: Patient) -> Traces:
+def _traces(ledger: Ledger, folder: Path, patient: Patient) -> Traces:
     def is_known(path: bytes) -> bool:
         row = ledger.db.execute("SELECT 1 FROM images WHERE path = ? AND gone = 0", (path,))
         return row.fetchone() is not None
 
-    kept = ledger.setting(LAST)
-    roots = LastReport.read(kept).roots if kept else ()
+    manifest = _manifest(folder)
+    last = last_report(ledger, folder, manifest["run_id"] if manifest else None)
+    roots = () if last is None else last.roots
     return Traces(patient, footprint_of(ledger, patient), roots, is_known)
 
 
@@ -176,12 +178,17 @@ def _purge(
     doomed = set(json.loads(ledger.setting(BEGUN) or "[]"))
     issuers = issuers_of(ledger, patient.patient_id)
     doomed |= set(_reports_with(folder, patient, found, issuers))
+    tombstones, others = Tombstones(ledger, path), other_folders(ledger, folder)
+    if others and tombstones.has(patient.patient_id, patient.issuer):
+        # Purged from another folder: by what their reports here are known is forgotten already.
+        doomed |= set(_reports(folder))
     manifest = _manifest(folder)
     night = None
     if manifest is not None and (found.images or manifest["run_id"] in doomed):
         # All that may be refused is refused before anything is done.
-        night = _night(ledger, path, settings, str(manifest["provider"]))
-    Tombstones(ledger, path).put(patient.patient_id, patient.issuer, found.study_uids)
+        last = last_report(ledger, folder, manifest["run_id"])
+        night = _night(ledger, path, last, settings, str(manifest["provider"]))
+    tombstones.put(patient.patient_id, patient.issuer, found.study_uids)
     ledger.keep_setting(BEGUN, json.dumps(sorted(doomed)))
     if found.worklist:
         withdraw(found.worklist)
@@ -208,6 +215,7 @@ def _purge(
         sent=found.sent,
         run_id=night.run_id if night else "",
         fetched=fetched,
+        others=tuple(others),
     )
 
 
@@ -230,14 +238,20 @@ def _reports_with(
         ]
     words = b"|".join(re.escape(word.encode("utf-8", "surrogatepass")) for word in wanted)
     pattern = re.compile(rb"(?<![0-9A-Za-z.])(?:%b)(?![0-9A-Za-z.])" % words)
-    runs = folder / RUNS
     with disk_errors():
-        for run in sorted(runs.iterdir()) if runs.is_dir() else []:
-            number = number_of(run.name)
+        for name in _reports(folder):
+            number = number_of(name)
             first = found.first_run
             seen = first is not None and number is not None and number >= first
-            if run.is_dir() and (seen or any(_holds(file, pattern) for file in run.iterdir())):
-                yield run.name
+            if seen or any(_holds(file, pattern) for file in (folder / RUNS / name).iterdir()):
+                yield name
+
+
+def _reports(folder: Path) -> list[str]:
+    """The names of the kept reports."""
+    runs = folder / RUNS
+    with disk_errors():
+        return sorted(run.name for run in runs.iterdir() if run.is_dir()) if runs.is_dir() else []
 
 
 def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
@@ -250,16 +264,16 @@ def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
         return bool(pattern.search(content))
 
 
-def _night(ledger: Ledger, path: Path, settings: Settings, provider: str) -> Night:
+def _night(
+    ledger: Ledger, path: Path, last: LastReport | None, settings: Settings, provider: str
+) -> Night:
     """A run that examines nothing: what the last report was made with, over what is known."""
-    kept = ledger.setting(LAST)
-    if kept is None:
+    if last is None:
         raise UsageError(
-            "the last report was written by an older version of this program",
-            "nothing was changed",
-            "run `screener scan` once, then this again",
+            "the state does not know what the last report in this folder was made with",
+            "an older version or another state wrote it; nothing was changed",
+            "run `screener scan` into it once, then this again",
         )
-    last = LastReport.read(kept)
     settings = last.apply(settings)
     choice = replace(choose_bundle(settings, ledger.setting(KEPT)), decided=False)
     return Night(

@@ -34,7 +34,7 @@ from screener.report.rows import shown_path
 from screener.report.store import ReportStore
 from screener.report.verdicts import Report, verdicts
 from screener.report.writers import writers_of
-from screener.report_facts import LAST, LastReport
+from screener.report_facts import LastReport
 from screener.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def publish(
         out, night.run_id, writers, lambda: _run_facts(night, summary, command, page), access
     )
     # In one transaction with the mark.
-    night.ledger.keep_setting(LAST, LastReport.of(night.roots, night.settings).write())
+    LastReport.of(night.roots, night.settings, out, night.run_id).keep(night.ledger)
     store.mark_published(night.number, _now(), night.roots, made_by)
     store.drop_thumbnails(night.before(30))
     night.ledger.commit()

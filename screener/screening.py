@@ -18,7 +18,7 @@ from screener.discovery import normalise
 from screener.domain import (
     OperatingPoint,
 )
-from screener.durable import private_files
+from screener.durable import access_for, private_files, require_group
 from screener.errors import (
     NothingToScreenError,
     RunError,
@@ -111,6 +111,7 @@ def scan(
     with ExitStack() as stack:
         stack.enter_context(run_lock(folder, state))
         finish_interrupted(folder)
+        require_group(folder, access_for(settings.output.mode, settings.output.group))
         if settings.identifiers == "pseudonym":
             # Without it the whole night would be for nothing.
             report_key(folder)

@@ -8,15 +8,23 @@ from __future__ import annotations
 import errno
 import grp
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from screener.doctor import NETWORK_FILE_SYSTEMS, Line, State, file_system, write_in
+from screener.doctor import (
+    NETWORK_FILE_SYSTEMS,
+    Line,
+    State,
+    file_system,
+    folder_of_account,
+    write_in,
+)
 from screener.errors import ScreenerError
-from screener.identifiers import key_path, read_key
+from screener.identifiers import command_for_key, key_path, read_key
+from screener.lock import this_account
 from screener.log import LOG_FLAGS, holds_another
-from screener.site_template import ACCOUNT
 
 if TYPE_CHECKING:
     from screener.settings import Settings
@@ -49,7 +57,9 @@ def _state(state: Path) -> Line:
     except OSError as error:
         return Line(name, State.FAILS, os.strerror(error.errno or 0), _made(folder))
     if state.exists() and not os.access(state, os.R_OK | os.W_OK):
-        return Line(name, State.FAILS, "may not be written", f'chown "$USER" {state}')
+        return Line(
+            name, State.FAILS, "may not be written", f"chown {this_account()} {_quoted(state)}"
+        )
     kind = file_system(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         found = f"on {kind}: SQLite needs a local disk"
@@ -79,7 +89,7 @@ def _group(group: str) -> Line:
     name, gid = f"group {group}", grp.getgrnam(group).gr_gid
     if os.geteuid() == 0 or gid in {os.getegid(), *os.getgroups()}:
         return Line(name, State.WORKS, "this account may give files to it")
-    mend = f'usermod -a -G {group} "$USER", and log in anew'
+    mend = f"usermod -a -G {group} {this_account()}"
     return Line(name, State.FAILS, "this account is not in it", mend)
 
 
@@ -94,13 +104,16 @@ def _key(out: Path) -> Line:
     except ScreenerError as error:
         return Line(name, State.FAILS, error.what, error.mend)
     except OSError as error:
-        mend = f"openssl rand -hex 32 | install -o {ACCOUNT} -m 600 /dev/stdin {path}"
         found = f"cannot be made: {os.strerror(error.errno or 0)}"
-        return Line(name, State.FAILS, found, f"as root: {mend}")
+        return Line(name, State.FAILS, found, f"as root: {command_for_key(path)}")
     return Line(name, State.WORKS, "is made by the first scan")
 
 
 def _made(folder: Path) -> str:
     if os.path.exists(folder):
         return f"let this account write in {folder}, or name another folder in the site file"
-    return f'mkdir -p {folder} && chown "$USER" {folder} && chmod 700 {folder}'
+    return folder_of_account(folder)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

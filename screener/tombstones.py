@@ -66,12 +66,15 @@ class Tombstones:
         if not self._key:
             self._key = read_or_make_key(self._file)
             self._ledger.keep_setting(_CHECK, pseudonym(self._key, _CHECK, ""))
-        who = self._any(patient_id) if issuer is None else self._one(patient_id, issuer)
-        digests = {who, *map(self._study, study_uids)}
+        digests = {self._who(patient_id, issuer), *map(self._study, study_uids)}
         self._ledger.db.executemany(
             "INSERT OR IGNORE INTO tombstones VALUES (?)", ((digest,) for digest in digests)
         )
         self._digests |= digests
+
+    def has(self, patient_id: str, issuer: str | None) -> bool:
+        """Whether just this patient was purged before."""
+        return bool(self._digests) and self._who(patient_id, issuer) in self._digests
 
     def hold(self, instance: Instance | None) -> bool:
         """Whether an image is a purged patient's; without a patient id its study decides."""
@@ -87,6 +90,9 @@ class Tombstones:
     def name_of(self, path: bytes) -> bytes:
         """What stands for the path of a purged file: a path may hold a name."""
         return b"purged:" + self._digest("path", path.hex())[:32].encode()
+
+    def _who(self, patient_id: str, issuer: str | None) -> str:
+        return self._any(patient_id) if issuer is None else self._one(patient_id, issuer)
 
     def _one(self, patient_id: str, issuer: str) -> str:
         return self._digest("patient", f"{patient_id}\n{issuer}")

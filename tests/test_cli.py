@@ -24,6 +24,7 @@ from screener.cli import app, main
 from screener.console import printable
 from screener.settings import Settings
 from tests.conftest import Run
+from tests.films import dataset, draw, save
 
 TINY = Path(__file__).parent / "data" / "tiny.onnx"
 Call = Callable[..., tuple[int, str, str]]
@@ -460,3 +461,60 @@ def test_explain_makes_no_state_where_there_is_none(call: Call, tmp_path: Path) 
     assert code == 2
     assert "no state" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scan", "studies", "--out", "out", "--model", TINY),
+        ("scan", "studies", "--out", "out", "--model", TINY, "--quiet"),
+        ("doctor", "--out", "out"),
+        ("init", "site.toml"),
+        ("purge", "--patient", "1", "--out", "out"),
+    ],
+)
+def test_a_working_folder_that_is_gone_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"cd {shlex.quote(str(gone))} && rmdir ../gone; exec \"$@\"", "sh",
+         sys.executable, "-m", "screener", *map(str, words)],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines() == [
+        "error: the folder in which this was called is gone",
+        "why: relative paths start there; nothing was done",
+        "help: change to another folder, or give whole paths",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--threshold", ",05"), "'--threshold': Input should be a valid number, not ',05'"),
+        (("--workers", "1.5"), "'--workers': Input should be a valid integer, not '1.5'"),
+    ],
+)
+def test_a_bad_number_is_quoted(call: Call, words: tuple[str, str], told: str) -> None:
+    code, _, err = call("scan", "x", "--out", "y", *words)
+    assert (code, err.splitlines()[0]) == (2, f"error: screener scan: invalid value for {told}")
+
+
+def test_explain_takes_a_path_as_the_report_shows_it(run_screener: Run, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "studies")
+    os.mkdir(folder)
+    shown = []
+    for number, name in enumerate((b"lat\xe9n", b"two\nlines", b"back\\x41slash"), 1):
+        with open(os.path.join(folder, name), "wb") as stream:
+            stream.write(save(dataset(draw(number), number), tmp_path / "film").read_bytes())
+    run_screener("scan", "studies", "--out", "out", "--model", TINY)
+    with (tmp_path / "out" / "triage.csv").open(encoding="utf-8", newline="") as table:
+        shown = [(row["path"], row["study_key"]) for row in csv.DictReader(table)]
+    assert {os.path.basename(path) for path, _ in shown} == {
+        r"lat\xe9n", r"two\x0alines", r"back\x5cx41slash",
+    }  # fmt: skip
+    for path, study_key in shown:
+        done = run_screener("explain", "out", path)
+        assert done.stdout.splitlines()[0] == f"Study {study_key}", done.stderr

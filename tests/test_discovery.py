@@ -18,7 +18,7 @@ from pathlib import Path
 import pydicom.data
 import pytest
 
-from screener.discovery import _Excluded, _list_folder, display_path, kind_of, walk
+from screener.discovery import _Excluded, _list_folder, display_path, kind_of, path_of_display, walk
 from screener.domain import FileKind, Rejection
 from screener.outcomes import ReasonCode
 
@@ -299,6 +299,7 @@ def test_excluded_folder_is_known_by_another_name(tmp_path: Path) -> None:
 def test_display_path(path: bytes, text: str) -> None:
     assert display_path(path) == text
     assert read_back(text) == path
+    assert path_of_display(text.encode()) == path
 
 
 def read_back(text: str) -> bytes:
@@ -315,7 +316,7 @@ def test_display_path_loses_nothing_whatever_the_name() -> None:
     for _ in range(5_000):
         path = b"".join(chance.choices(pieces, k=chance.randrange(1, 12)))
         text = display_path(path)
-        assert read_back(text) == path
+        assert read_back(text) == path == path_of_display(text.encode())
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
+import os
 import re
 import stat
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -320,3 +323,24 @@ def test_a_key_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be used"):
         read_key(tmp_path / "file" / "key", tmp_path / "out")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_the_command_that_makes_a_key_is_told(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the folder the account of the README may not write, nor under its systemd unit."""
+    path = tmp_path / "my report.key"
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("screener.identifiers.write_file", refuse)
+        with pytest.raises(RunError, match="cannot be used") as raised:
+            read_key(path, tmp_path / "out")
+    start = "make it once, as root: "
+    assert raised.value.mend.startswith(start)
+    command = raised.value.mend.removeprefix(start)
+    subprocess.run(["sh", "-euc", command], check=True)
+    assert len(read_key(path, tmp_path / "out")) == 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import grp
 import hashlib
 import inspect
 import json
@@ -28,6 +29,9 @@ from screener.publication import (
     published_run,
     verify_published,
 )
+from screener.screening import scan
+from screener.settings import Output, Settings
+from tests.films import TINY, dataset, draw, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +161,23 @@ def test_a_folder_that_the_site_made_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     publish(tmp_path, FIRST, Access(0o640, other_group()))
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o711
+
+
+def test_a_group_that_the_account_is_not_in_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(group.gr_name for group in grp.getgrall() if group.gr_gid != os.getegid())
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    save(dataset(draw(1), 1), tmp_path / "studies" / "a")
+    settings = Settings(model=TINY, output=Output(group=name))
+    with pytest.raises(RunError, match=f"to the group {name} ") as raised:
+        scan(tmp_path / "studies", tmp_path / "out", settings)
+    assert f"usermod -a -G {name} " in raised.value.mend
+    assert not (tmp_path / "out" / "state.sqlite").exists()
 
 
 def test_access_by_the_name_of_a_group() -> None:

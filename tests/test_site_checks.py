@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_a_key_that_cannot_be_made_or_read_fails(tmp_path: Path) -> None:
     assert line.state is State.FAILS
     assert "/dev/stdin" in line.mend
     (tmp_path / "none").mkdir()
-    mend = line.mend.removeprefix("as root: ").replace("-o screener ", "")
+    mend = line.mend.removeprefix("as root: ")
     subprocess.run(["bash", "-euc", mend], check=True)
     assert only(settings, tmp_path / "none" / "report").found.startswith("can be read")
     (tmp_path / "report.key").write_text("no key")
@@ -101,6 +102,7 @@ def test_a_group_that_the_account_is_not_in_fails(
     line = only(settings, tmp_path)
     assert line.state is State.FAILS
     assert line.mend.startswith(f"usermod -a -G {group} ")
+    assert "$USER" not in line.mend
 
 
 def test_a_share_holds_a_report_whose_state_is_elsewhere(
@@ -126,3 +128,13 @@ def test_a_log_that_is_another_file_fails(tmp_path: Path) -> None:
     assert only(Settings(log=film), tmp_path).state is State.FAILS
     film.write_bytes(b"")
     assert only(Settings(log=film), tmp_path).state is State.WORKS
+
+
+def test_what_mends_names_the_account_and_quotes_the_folder(tmp_path: Path) -> None:
+    """`$USER` is root's where root runs the doctor as the account of the scans."""
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    folder = tmp_path / "my report"
+    (line,) = _folder(folder)
+    assert line.mend == f"mkdir -p '{folder}' && chown {account} '{folder}' && chmod 700 '{folder}'"
+    subprocess.run(["sh", "-euc", line.mend], check=True)
+    assert [line.state for line in _folder(folder)] == [State.WORKS]

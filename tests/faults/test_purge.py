@@ -88,7 +88,8 @@ def forget(out: Path, **changes: Any) -> PurgeSummary:
         assert entries == ()
 
     settings = Settings(model=TINY, workers=1)
-    return purge(out, changes.pop("patient", WHO), changes.pop("issuer", None), settings, nowhere)
+    who = changes.pop("patient", WHO), changes.pop("issuer", None)
+    return purge(out, *who, settings, nowhere, state=changes.pop("state", None))
 
 
 def left_of_them(out: Path) -> list[str]:
@@ -161,6 +162,36 @@ def test_reports_that_name_nobody_are_made_anew_too(
     assert [path.name for path in (out / "runs").iterdir()] == [summary.run_id]
     assert json.loads((out / "run.json").read_bytes())["identifiers"] == mode
     assert len((out / "report.html").read_bytes()) < len(page)
+
+
+@pytest.mark.parametrize("mode", ["full", "pseudonym", "none"])
+def test_each_folder_of_a_shared_state_is_purged_as_itself(mode: str, tmp_path: Path) -> None:
+    """The report is made anew over the folder's own studies, whichever was scanned last."""
+    state, outs = tmp_path / "state.sqlite", (tmp_path / "out a", tmp_path / "out b")
+    for out, number in zip(outs, (1, 2), strict=True):
+        site = tmp_path / f"site {number}"
+        save(film(number, IssuerOfPatientID="ST MARY"), site / "theirs")
+        save(dataset(draw(number + 5, size=160), number + 5, PatientID="4711"), site / "b")
+        screen(site, out, settle=0, state=state, identifiers=mode)
+    left = {out: json.loads((out / "run.json").read_bytes())["paths"] for out in outs}
+    assert left == dict.fromkeys(outs, 2)
+    for out, other in (outs, outs[::-1]):
+        summary = forget(out, state=state)
+        assert summary.others == (other,)
+        assert summary.reports == 1
+        assert [path.name for path in (out / "runs").iterdir()] == [summary.run_id]
+        assert left_of_them(out) == []
+        if mode == "full":
+            (row,) = rows(out, "triage.csv")
+            assert row["patient_id"] == "4711"
+            assert row["source"].endswith(f"site {outs.index(out) + 1}")
+    assert left_of_them(tmp_path / "out a") == []
+
+
+def test_a_folder_that_was_moved_is_known_by_its_report(before: Path, tmp_path: Path) -> None:
+    _, out = copied(before, tmp_path)
+    assert forget(out).images == 3
+    assert left_of_them(out) == []
 
 
 def test_another_patient_of_the_same_number_stays(tmp_path: Path) -> None:
@@ -306,7 +337,7 @@ def test_the_command_withdraws_from_the_worklist(before: Path, tmp_path: Path) -
     assert entry.exists()
     done = run("--config", str(site))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 worklist entries and 0 fetched files went" in done.stdout
+    assert "1 worklist entry and 0 fetched files went" in done.stdout
     assert (entry.exists(), other.exists()) == (False, True)
     assert left_of_them(out) == []
     for word in (NAME, ACCESSION, UID):

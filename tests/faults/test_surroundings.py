@@ -108,7 +108,7 @@ def test_what_is_typed_in_another_locale_is_meant(tmp_path: Path) -> None:
             capture_output=True, check=False, env=environment() | plain,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    assert b"forgot 1 images" in done.stdout
+    assert b"forgot 1 image of 1 study;" in done.stdout
 
 
 def test_a_scan_needs_no_network(scene: Scene, tmp_path: Path) -> None:
