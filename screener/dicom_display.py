@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Beyond these, float32 overflows or loses everything.
 _LARGEST, _SMALLEST = 1e30, 1e-30
 _FUNCTIONS = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})
+UNSIGNED = (0.0, 65535.0)
+"""What a LUT gives, and the indices of a palette."""
 
 
 def read_display(elements: Elements, description: PixelDescription, lut_shape: str) -> Display:
@@ -38,28 +40,30 @@ def read_display(elements: Elements, description: PixelDescription, lut_shape: s
     Raises:
         FileRejected: INVALID_PIXELS where the modality LUT or the rescale cannot be applied.
     """
-    signed = description.signed
     tables = elements.items(Tag.MODALITY_LUT_SEQUENCE)
     modality_lut = None
     slope, intercept = 1.0, 0.0
     if tables or elements.raw(Tag.MODALITY_LUT_SEQUENCE):
-        modality_lut = read_lut(tables[0], signed=signed) if tables else None
+        modality_lut = read_lut(tables[0], _range(description)) if tables else None
         if modality_lut is None:
             raise FileRejected(ReasonCode.INVALID_PIXELS, "modality LUT")
     else:
         slope, intercept = _rescale(elements)
-    negative = modality_lut is None and _lowest(description, slope, intercept) < 0
-    voi, unusable = _voi(elements, signed=negative)
+    rescaled = _range(description, slope, intercept)
+    voi, unusable = _voi(elements, UNSIGNED if modality_lut is not None else rescaled)
     invert = description.photometric_interpretation == "MONOCHROME1" or lut_shape == "INVERSE"
     return Display(slope, intercept, modality_lut, voi, invert, voi_unusable=unusable)
 
 
-def _lowest(description: PixelDescription, slope: float, intercept: float) -> float:
-    """The lowest value that the rescale can give: a VOI LUT maps signed values where it is < 0."""
+def _range(
+    description: PixelDescription, slope: float = 1.0, intercept: float = 0.0
+) -> tuple[float, float]:
+    """The lowest and highest value that the rescale can give."""
     # Of nonsense, which is refused before a pixel is decoded, no overflow.
     half = 1 << (min(max(description.bits_stored, 1), 32) - 1)
     ends = (-half, half - 1) if description.signed else (0, 2 * half - 1)
-    return min(slope * end + intercept for end in ends)
+    rescaled = [slope * end + intercept for end in ends]
+    return min(rescaled), max(rescaled)
 
 
 def _rescale(elements: Elements) -> tuple[float, float]:
@@ -79,11 +83,11 @@ def _first(elements: Elements, tag: Tag, missing: float) -> float:
     return missing
 
 
-def _voi(elements: Elements, *, signed: bool) -> tuple[Lut | Window | None, bool]:
+def _voi(elements: Elements, mapped: tuple[float, float]) -> tuple[Lut | Window | None, bool]:
     """The first usable VOI, the LUT before the window; whether one was stated in vain."""
     tables = elements.items(Tag.VOI_LUT_SEQUENCE)
     if tables:
-        lut = read_lut(tables[0], signed=signed)
+        lut = read_lut(tables[0], mapped)
         if lut is not None:
             return lut, False
     center = elements.numbers(Tag.WINDOW_CENTER, "DS")
@@ -109,8 +113,8 @@ def _usable(center: float, width: float, function: str) -> bool:
 
 def read_lut(
     elements: Elements,
+    mapped: tuple[float, float],
     *,
-    signed: bool,
     descriptor: Tag = Tag.LUT_DESCRIPTOR,
     data: Tag = Tag.LUT_DATA,
 ) -> Lut | None:
@@ -118,16 +122,18 @@ def read_lut(
 
     Args:
         elements: Of the sequence item, or of the data set for a palette.
-        signed: Whether the values that it maps may be negative, where the VR does not tell.
+        mapped: The lowest and highest value that it may be asked for. Negative ones make the first
+            value mapped a signed one, where the VR does not tell, and where a gateway wrote US
+            (dcmtk does, of implicit VR) and no value is as high as it would be then.
         descriptor: Tag of number of entries, first value mapped, and bits.
         data: Tag of the entries, 16 bits each, or 8 where they need no more.
     """
     vr = elements.vr(descriptor)
-    if vr in ("US", "SS"):
-        signed = vr == "SS"
     described = elements.words(descriptor)
     if len(described) != 3:
         return None
+    lowest, highest = mapped
+    signed = vr == "SS" or (lowest < 0 and (vr != "US" or described[1] > highest))
     # 65536 entries do not fit into 16 bits and are written as 0.
     entries = int(described[0]) or 1 << 16
     first = int(elements.words(descriptor, signed=signed)[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from screener.decoding import StoredPixels, decode_frame
-from screener.dicom_display import read_display, read_lut
+from screener.dicom_display import UNSIGNED, read_display, read_lut
 from screener.dicom_frames import check_described, read_frame
 from screener.dicom_tags import Tag
 from screener.domain import Limits, PixelDescription
@@ -165,7 +165,7 @@ def _apply_palettes(values: Values, elements: Elements) -> Values:
     """Look indices up in the three palettes (PS3.3 C.7.9.2); segmented ones are not read."""
     channels = []
     for descriptor, data in _PALETTES:
-        lut = read_lut(elements, signed=False, descriptor=descriptor, data=data)
+        lut = read_lut(elements, UNSIGNED, descriptor=descriptor, data=data)
         if lut is None:
             raise FileRejected(ReasonCode.INVALID_PIXELS, "palette")
         channels.append(apply_lut(values, lut))

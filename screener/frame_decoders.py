@@ -152,15 +152,41 @@ def decode_rle(frame: memoryview, description: PixelDescription, _whole: bool) -
     slots = [(sample, byte) for sample in range(samples) for byte in significance]
     segments = rle_segments(frame, len(slots))
     for (sample, byte), segment in zip(slots, segments, strict=True):
-        # One byte more than needed, so that too much is seen as well as too little.
-        plane = imagecodecs.packbits_decode(bytes(segment), out=bytearray(size + 1))
-        if len(plane) < size:
-            raise FileRejected(ReasonCode.FRAME_TRUNCATED, "an RLE segment ends too early")
-        if len(plane) > size:
-            raise FileRejected(ReasonCode.DECODE_ERROR, "an RLE segment is too long")
+        plane = _unpacked(bytes(segment), size)
         planes[..., sample, byte] = np.frombuffer(plane, np.uint8).reshape(rows, columns)
     is_ybr = description.photometric_interpretation.startswith("YBR_FULL")
     return Decoded(cells[..., 0] if samples == 1 else cells, 8 * width, is_ybr=is_ybr)
+
+
+def _unpacked(segment: bytes, size: int) -> bytes:
+    """One byte plane: exactly `size` bytes."""
+    try:
+        # One byte more than needed, so that too much is seen as well as too little.
+        plane = bytes(imagecodecs.packbits_decode(segment, out=bytearray(size + 1)))
+    except RuntimeError:
+        plane = b""
+    if len(plane) != size:
+        # Some writers fill segments up by more than the one zero that makes them even (G.3.1).
+        end = _end_of_runs(segment, size)
+        if any(segment[end:]):
+            raise FileRejected(ReasonCode.DECODE_ERROR, "an RLE segment is too long")
+        plane = bytes(imagecodecs.packbits_decode(segment[:end], out=bytearray(size + 1)))
+    if len(plane) < size:
+        raise FileRejected(ReasonCode.FRAME_TRUNCATED, "an RLE segment ends too early")
+    if len(plane) > size:
+        raise FileRejected(ReasonCode.DECODE_ERROR, "an RLE segment is too long")
+    return plane
+
+
+def _end_of_runs(segment: bytes, size: int) -> int:
+    """Where the runs that give `size` bytes end (PS3.5 G.3.2)."""
+    position, given = 0, 0
+    while given < size and position < len(segment):
+        length = segment[position]
+        literal = length < 128
+        given += length + 1 if literal else (257 - length) % 129
+        position += length + 2 if literal else 1 + (length > 128)
+    return position
 
 
 def decode_baseline(frame: memoryview, description: PixelDescription, whole: bool) -> Decoded:

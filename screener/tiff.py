@@ -36,6 +36,8 @@ _SIZES = {
     16: 8, 17: 8, 18: 8,
 }  # fmt: skip
 _MAX_PAGES = 64
+_HEADER_BYTES = 8
+_ASSOCIATED, _UNASSOCIATED = 1, 2
 # Tags (TIFF 6.0)
 NEW_SUBFILE_TYPE, WIDTH, LENGTH, BITS_PER_SAMPLE = 254, 256, 257, 258
 COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES_PER_PIXEL = 259, 262, 274, 277
@@ -236,7 +238,10 @@ def _channels_last(samples: Samples, page: TiffPage) -> Samples:
         raise FileRejected(ReasonCode.MALFORMED, "a TIFF with other samples than it claims")
     if samples.ndim == 2:
         return samples
-    has_alpha = samples.shape[2] == base + 1 and extra and extra[0] in (1, 2)
+    # Samples with associated alpha have been multiplied by it: over black they are as they stand,
+    # where black is zero.
+    kinds = (_ASSOCIATED, _UNASSOCIATED) if photometric == WHITE_IS_ZERO else (_UNASSOCIATED,)
+    has_alpha = samples.shape[2] == base + 1 and extra and extra[0] in kinds
     return samples[..., : base + 1] if has_alpha else samples[..., :base]
 
 
@@ -249,6 +254,9 @@ def _require_data(content: memoryview, page: TiffPage, pixels: int) -> list[memo
         raise FileRejected(ReasonCode.MALFORMED, "no data where the TIFF says")
     if is_tiled and page.first(TILE_WIDTH, 0) * page.first(TILE_LENGTH, 0) > pixels:
         raise FileRejected(ReasonCode.TOO_LARGE, "a tile of more pixels than the limit")
+    if min(offsets) < _HEADER_BYTES:
+        # A writer that was interrupted leaves zeros: the header would be taken for pixels.
+        raise FileRejected(ReasonCode.MALFORMED, "TIFF data where the header is")
     if any(offset + length > len(content) for offset, length in zip(offsets, lengths, strict=True)):
         raise FileRejected(ReasonCode.TRUNCATED, "TIFF data lies past the end")
     pieces = [

@@ -676,6 +676,18 @@ def test_rle_planes_are_the_bytes_of_the_cells() -> None:
     assert decode(frame, description).values.tolist() == expected
 
 
+@pytest.mark.parametrize("filling", [1, 2, 3, 4, 9])
+def test_rle_segments_may_be_filled_up_with_zeros(filling: int) -> None:
+    # One zero makes a segment even; some writers fill up to a multiple of four or more.
+    high, low = b"\x05\x01\x02\x03\x04\x05\x00", b"\x80\xfc\x10\x00\x11"
+    frame = rle_frame([2, 64, 71 + filling], high, bytes(filling), low, bytes(filling))
+    description = describe(transfer_syntax_uid=SYNTAX + ".5")
+    expected = [[0x110, 0x210, 0x310], [0x410, 0x510, 0x011]]
+    assert decode(frame, description).values.tolist() == expected
+    other = rle_frame([2, 64, 71 + filling], high, bytes(filling), low, bytes(filling), b"\x01\x02")
+    assert refused(other, description) is ReasonCode.DECODE_ERROR
+
+
 # ---- reduced sizes
 
 

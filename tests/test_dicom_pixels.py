@@ -453,6 +453,29 @@ def test_a_lut_maps_negative_values_where_the_rescale_gives_them(
     assert lut.first_mapped == first
 
 
+@pytest.mark.parametrize(
+    ("keyword", "changes", "first"),
+    [
+        ("ModalityLUTSequence", {"PixelRepresentation": 1}, -536),
+        ("VOILUTSequence", {"PixelRepresentation": 1}, -536),
+        ("VOILUTSequence", {"RescaleSlope": "1", "RescaleIntercept": "-1024"}, -536),
+        # A value of 65000 may be asked for: US means what it says.
+        ("VOILUTSequence", {"RescaleSlope": "3", "RescaleIntercept": "-1024"}, 65000),
+        ("VOILUTSequence", {}, 65000),
+    ],
+    ids=str,
+)
+def test_a_signed_first_value_that_a_gateway_wrote_as_us(
+    keyword: str, changes: dict[str, Any], first: int
+) -> None:
+    # dcmtk writes US where implicit VR leaves open whether a descriptor is US or SS.
+    item = lut_item([4, 65000, 16], struct.pack("<4H", 1, 2, 3, 4))
+    display = stored(film(**{keyword: [item]}, **changes)).display
+    lut = display.voi if keyword == "VOILUTSequence" else display.modality_lut
+    assert isinstance(lut, Lut)
+    assert lut.first_mapped == first
+
+
 def test_nonsense_in_bits_stored_beside_padding_is_invalid() -> None:
     for bits in (0, 60000):
         content = film(BitsStored=bits, HighBit=15, PixelPaddingValue=0, RescaleSlope="2")

@@ -279,6 +279,41 @@ def test_transparent_pixels_are_air() -> None:
     assert np.array_equal(inverted[7:], GREY8[7:])
 
 
+def tiff_with(content: bytes, tag: int, *values: int) -> bytes:
+    """A little endian TIFF of Pillow with the values of one tag overwritten."""
+    start = struct.unpack_from("<I", content, 4)[0] + 2
+    for entry in range(start, len(content), 12):
+        found, kind, count = struct.unpack_from("<HHI", content, entry)
+        if found == tag:
+            letter = {3: "H", 4: "I"}[kind]
+            place = entry + 8
+            if struct.calcsize(f"{count}{letter}") > 4:
+                (place,) = struct.unpack_from("<I", content, place)
+            changed = bytearray(content)
+            struct.pack_into(f"<{len(values)}{letter}", changed, place, *values)
+            return bytes(changed)
+    raise LookupError(tag)
+
+
+def test_associated_alpha_in_a_tiff_has_been_applied_already() -> None:
+    alpha = OPAQUE8.copy()
+    alpha[:5], alpha[5:7] = 0, 128
+    samples = with_alpha(grey_rgb(GREY8), alpha)
+    shown = np.rint(GREY8 * (alpha / 255)).astype(np.uint8)
+    unassociated = saved(Image.fromarray(samples), "TIFF")
+    assert np.array_equal(read(unassociated, "TIFF").stored.values, shown)
+    multiplied = saved(Image.fromarray(with_alpha(grey_rgb(shown), alpha)), "TIFF")
+    associated = tiff_with(multiplied, 338, 1)
+    assert np.array_equal(read(associated, "TIFF").stored.values, shown)
+
+
+@pytest.mark.parametrize("compression", ["raw", "packbits"])
+def test_a_tiff_strip_that_was_never_written_is_no_film(compression: str) -> None:
+    # A writer that was interrupted left its offset at 0: the header was taken for pixels.
+    content = saved(GREY8, "TIFF", compression=compression)
+    assert refused(tiff_with(content, 273, 0), "TIFF") is ReasonCode.MALFORMED
+
+
 def test_white_is_zero_is_inverted_by_the_display() -> None:
     tag = {262: 0}
     eight = read(saved(GREY8, "TIFF", tiffinfo=tag), "TIFF")
