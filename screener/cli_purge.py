@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import counted, note, tell
+from screener.console import note, tell
 from screener.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -103,11 +103,15 @@ def _tell_summary(summary: PurgeSummary) -> None:
         note(f"reports in {str(other)!r} come from this state too: purge with --out there as well")
     if not (summary.images or summary.fetched or summary.reports):
         note("nothing of this patient was known: check the number; files that come stay out")
+    from screener.report.words import counted
+
     if summary.sent:
         note(f"a PACS was sent {counted(summary.sent, 'object')} and has to delete them itself")
+    studies = counted(summary.studies, "study", "studies")
+    entries = counted(summary.withdrawn, "worklist entry", "worklist entries")
     tell(
-        f"forgot {counted(summary.images, 'image')} of {counted(summary.studies, 'study')};"
-        f" {counted(summary.reports, 'report')}, {counted(summary.withdrawn, 'worklist entry')} and"
+        f"forgot {counted(summary.images, 'image')} of {studies};"
+        f" {counted(summary.reports, 'report')}, {entries} and"
         f" {counted(summary.fetched, 'fetched file')} went"
         + (f"; {summary.run_id} is published without them" if summary.run_id else "")
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from screener.console import counted, note, print_table, tell
+from screener.console import note, print_table, tell
 from screener.errors import UsageError
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ def explain(
         tell(line)
     if picture is not None:
         from screener.explain_picture import write_picture
+        from screener.report.words import counted
 
         count = write_picture(picture, out, study, state)
         tell(f"wrote {picture}: {counted(count, 'image')}")

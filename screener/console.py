@@ -33,13 +33,6 @@ def printable(text: str) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things in words: `1 study`, `2 studies`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
-
-
 def tell(line: str, stream: TextIO | None = None, *, label: str = "") -> None:
     """Print one line, whatever the stream's character set, after a label where there is one."""
     stream = stream or sys.stdout

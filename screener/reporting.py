@@ -189,6 +189,7 @@ def _report(night: Night) -> Report:
         software_version=__version__,
         priorities={Triage(name): word for name, word in night.settings.priority.items()},
         baseline=night.settings.baseline,
+        identifiers=night.settings.identifiers,
     )
 
 

@@ -190,6 +190,17 @@ def test_rows_are_streamed() -> None:
         "3-4",
         "1/2/2024",
         "070907.5",
+        "1.5e+3",
+        "12.50",
+        ".5",
+        "1,500",
+        "5%",
+        "3.4",
+        "1.2.2024",
+        "10:30",
+        "SEP2",
+        "2 March",
+        "11-dec-1950",
     ],
 )
 def test_spreadsheet_neutralises_formulas_and_what_it_would_alter(text: str) -> None:
@@ -202,7 +213,10 @@ def test_spreadsheet_has_no_control_prefix(control: str) -> None:
     assert cell(f"{control}=cmd|'/c calc'!A1", SPREADSHEET) == ""
 
 
-@pytest.mark.parametrize("value", ["DOE^JANE", "20240131", "1.2.840.10008", "a=b", "/a-b", "12"])
+@pytest.mark.parametrize(
+    "value",
+    ["DOE^JANE", "20240131", "1.2.840.10008", "a=b", "/a-b", "12", "MARCH^2", "S2403", "true"],
+)
 def test_spreadsheet_leaves_plain_text(value: str) -> None:
     assert cell(value, SPREADSHEET) == value
 

@@ -376,6 +376,20 @@ def test_failed_copy_does_not_count_where_another_was_scored(tmp_path: Path) -> 
     assert rows(tmp_path / "out")[0]["triage"] in ("FLAGGED", "NOT_FLAGGED")
 
 
+def test_other_identifiers_are_another_statement(studies: Path, tmp_path: Path) -> None:
+    """A worklist that was told of nobody must be told when the trial is over."""
+    out = tmp_path / "out"
+    run(studies, out, identifiers="none")
+    for mode in ("full", "pseudonym", "none", "full"):
+        run(studies, out, identifiers=mode, only_new=True)
+        told = rows(out)
+        assert len(told) > 1, mode
+        assert {(row["change"], row["is_new"]) for row in told} == {("CHANGED", "true")}
+        assert [row["previous_triage"] for row in told] == [row["triage"] for row in told]
+        run(studies, out, identifiers=mode, only_new=True)
+        assert rows(out) == []
+
+
 def test_only_new_filters_the_worklist_alone(studies: Path, tmp_path: Path) -> None:
     first = run(studies, tmp_path / "out")
     save_png(draw(9), studies / "new.png")

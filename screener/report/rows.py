@@ -17,7 +17,7 @@ from screener.outcomes import REASONS, Outcome, ReasonCode, Warn
 from screener.report.columns import SCHEMA_VERSION
 
 Row = sqlite3.Row | dict[str, Any]
-_OWN_USE = frozenset({"digest", "patient_key", "differs", "taken_in"})
+_OWN_USE = frozenset({"digest", "reported", "patient_key", "differs", "taken_in"})
 _SCORED = Outcome.SCORED.value
 _HALF = np.dtype("<f2")
 

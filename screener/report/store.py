@@ -172,7 +172,7 @@ class ReportStore:
         self._db.execute(
             "INSERT OR REPLACE INTO reported"
             " SELECT study_key, patient_key, ?, json_extract(row, '$.triage'),"
-            " json_extract(row, '$.priority'), json_extract(row, '$.digest') FROM verdicts"
+            " json_extract(row, '$.priority'), json_extract(row, '$.reported') FROM verdicts"
             " WHERE row IS NOT NULL AND json_extract(row, '$.differs')",
             (run,),
         )

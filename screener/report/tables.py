@@ -34,9 +34,16 @@ IDENTIFIER_COLUMNS = frozenset(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # OWASP's list of formula prefixes, ASVS's NUL and the full-width forms that Excel takes as well.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
-# What a spreadsheet shows as another value: leading zeros and the 16th digit are lost, 1E5 becomes
-# a number, 3-4 a date.
-_MANGLED = re.compile(r"0\d+(\.\d*)?|\d{12,}(\.\d*)?|\d+[eE]\d+|\d{1,4}[-/]\d{1,4}([-/]\d{1,4})?")
+# What a spreadsheet of some country shows as another value: leading zeros, zeros behind a point and
+# the 16th digit are lost, 1E5 and 5% become numbers, 3-4, 3.4 and SEP12 dates, 10:30 a time.
+_NUMBER = r"(?:\d+[.,]?\d*|[.,]\d+)"
+_MONTH = "(?:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)[A-Z]*"
+_MANGLED = re.compile(
+    rf"0\d+|\d{{12,}}|\d+[.,]\d*|[.,]\d+|{_NUMBER}E[-+]?\d+|{_NUMBER} ?%"
+    r"|\d{1,4}[-/.]\d{1,4}([-/.]\d{0,4})?|\d+(:\d+){1,2}([.,]\d+)?"
+    rf"|{_MONTH}[-/. ]?\d{{1,4}}|\d{{1,2}}[-/. ]?{_MONTH}([-/. ]?\d{{1,4}})?",
+    re.IGNORECASE,
+)
 # What `csv` writes as the contract has it: text, digits, and nothing for nothing.
 _WRITTEN_SO = frozenset({str, int, type(None)})
 _WORDS = {None: "", True: "true", False: "false"}

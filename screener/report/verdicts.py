@@ -45,13 +45,14 @@ class Report:
     software_version: str
     priorities: Mapping[Triage, str]
     baseline: bool
+    identifiers: str = "full"
 
     @property
     def fingerprint(self) -> str:
         """Equal where the same images of a study give the same verdict."""
         made_of = [
             SCHEMA_VERSION, self.software_version, self.findings, self.points_id, self.model,
-            self.model_sha256, self.provider, sorted(self.priorities.items()),
+            self.model_sha256, self.provider, sorted(self.priorities.items()), self.identifiers,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
@@ -124,7 +125,9 @@ def _verdict(
             store.keep_baseline(study_key, patient_key, content)
     last = store.last_reported(study_key, patient_key, report.base_run)
     newest = store.last_reported(study_key, patient_key, sys.maxsize)
-    told = (verdict.triage.value, priority, digest)
+    # A worklist that was given pseudonyms, or nothing, was not told whose study it is.
+    reported = digest if report.identifiers == "full" else f"{report.identifiers} {digest}"
+    told = (verdict.triage.value, priority, reported)
     change = "NEW" if last is None else "SAME" if _told(last) == told else "CHANGED"
     bundle = report.bundles.get(image["bundle_sha256"] or report.model_sha256)
     row: dict[str, Any] = {
@@ -162,6 +165,7 @@ def _verdict(
         "previous_triage": last["triage"] if last is not None else "",
         "screened_at": image["scored_at"] or image["examined_at"],
         "digest": digest,
+        "reported": reported,
         "taken_in": taken_in,
         "differs": newest is None or _told(newest) != told,
         "patient_key": patient_key,
