@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -267,6 +268,51 @@ def test_baseline_holds_for_each_patient_of_a_conflict(tmp_path: Path) -> None:
     table = rows(tmp_path / "out")
     assert len(table) == 2
     assert {(row["priority"], row["change"]) for row in table} == {("", "SAME")}
+
+
+@pytest.mark.parametrize("only_new", [False, True])
+def test_a_conflict_that_ends_is_told(only_new: bool, tmp_path: Path) -> None:
+    """Meanwhile the report had a row for each patient, held back from publishing."""
+    studies, out = tmp_path / "studies", tmp_path / "out"
+    save(dataset(draw(1), 1), studies / "a")
+    run(studies, out)
+    first = run(studies, out)
+    save(dataset(draw(2), 2, StudyInstanceUID="2.25.2001"), studies / "b")
+    run(studies, out)
+    assert [row["change"] for row in rows(out)] == ["NEW", "NEW"]
+    (studies / "b").unlink()
+    run(studies, out)
+    with Ledger(out / "state.sqlite") as ledger:
+        ledger.db.execute("UPDATE images SET seen_at = '2001-01-01T00:00:00Z' WHERE gone = 1")
+        ledger.commit()
+    run(studies, out, only_new=only_new)
+    (row,) = rows(out)
+    assert (row["images"], row["warnings"], row["change"]) == ("1", "", "NEW")
+    run(studies, out, since=first.run_id)
+    # In that run the study was told just so.
+    assert [row["change"] for row in rows(out)] == ["SAME"]
+
+
+@pytest.mark.parametrize(
+    "place", ["page_guard.PageGuard.write", "store.ReportStore.mark_published"]
+)
+def test_baseline_of_a_night_that_failed_takes_nothing_in(
+    place: str, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out"
+    run(studies, out, threshold=0.0)
+    told = without(rows(out))
+    with monkeypatch.context() as patch:
+        patch.setattr(f"screener.report.{place}", broken)
+        with pytest.raises(RunError):
+            run(studies, out, threshold=0.0, baseline=True)
+    for rescan in (False, True):
+        run(studies, out, threshold=0.0, rescan=rescan)
+        assert without(rows(out)) == told
+        assert {row["change"] for row in rows(out)} == {"SAME"}
 
 
 @pytest.mark.parametrize("year", [2300, 1960])

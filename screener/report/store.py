@@ -75,7 +75,7 @@ class ReportStore:
         # `row` is NULL where what was told before still holds.
         self._db.execute(
             "CREATE TEMP TABLE verdicts (urgency INTEGER, falling REAL, study_key TEXT,"
-            " patient_key TEXT, image BLOB, row TEXT)"
+            " patient_key TEXT, image BLOB, row TEXT, baseline TEXT)"
         )
         study_key = ""
         for verdict in verdicts:
@@ -85,8 +85,8 @@ class ReportStore:
                     (study_key,),
                 )
             self._db.execute(
-                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
-                (*verdict.key, verdict.image, json.dumps(verdict.row)),
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*verdict.key, verdict.image, json.dumps(verdict.row), verdict.baseline),
             )
             self._db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", verdict.notes)
 
@@ -95,7 +95,7 @@ class ReportStore:
         condition, values = under(roots)
         self._db.execute(
             "INSERT INTO verdicts SELECT t.urgency, t.falling, t.study_key, t.patient_key, t.image,"
-            f" NULL FROM told t WHERE t.made_by = ? AND {_NOT_STALE.format('t.study_key')}"
+            f" NULL, NULL FROM told t WHERE t.made_by = ? AND {_NOT_STALE.format('t.study_key')}"
             f" AND EXISTS (SELECT 1 FROM images WHERE study_key = t.study_key AND {condition})",
             (made_by, *values),
         )
@@ -137,20 +137,22 @@ class ReportStore:
         return {row[0]: row[1] for row in rows}
 
     def last_reported(self, study_key: str, patient_key: str, run: int) -> sqlite3.Row | None:
-        """What the last published report at or before a run said of a study."""
+        """What the last published report at or before a run said of a study.
+
+        None where none did, or the last that covered the study said nothing under this patient.
+        """
         row: sqlite3.Row | None = self._db.execute(
             "SELECT * FROM reported WHERE study_key = ? AND patient_key = ? AND run <= ?"
             " ORDER BY run DESC LIMIT 1",
             (study_key, patient_key, run),
         ).fetchone()
-        return row
+        return row if row is not None and row["triage"] else None
 
     def baseline(self, study_key: str, patient_key: str) -> str | None:
         """What the images of a study were when it was taken in without raising anything."""
         return self._baselines(study_key).get(patient_key)
 
-    def keep_baseline(self, study_key: str, patient_key: str, digest: str) -> None:
-        """Take a study in without raising it while its images stay the same."""
+    def _keep_baseline(self, study_key: str, patient_key: str, digest: str) -> None:
         kept = json.dumps(self._baselines(study_key) | {patient_key: digest})
         self._db.execute("UPDATE studies SET baseline = ? WHERE study_key = ?", (kept, study_key))
 
@@ -176,6 +178,11 @@ class ReportStore:
             " WHERE row IS NOT NULL AND json_extract(row, '$.differs')",
             (run,),
         )
+        taken_in = self._db.execute(
+            "SELECT study_key, patient_key, baseline FROM verdicts WHERE baseline IS NOT NULL"
+        )
+        for study_key, patient_key, content in taken_in:
+            self._keep_baseline(study_key, patient_key, content)
         self._keep_told(run, made_by)
         condition, values = under(roots)
         self._db.execute(
@@ -204,10 +211,17 @@ class ReportStore:
         )
         # A study that is told by patient now is no longer told as a whole, and the reverse.
         new = "(SELECT study_key FROM verdicts WHERE row IS NOT NULL)"
-        self._db.execute(
-            f"DELETE FROM told WHERE study_key IN {new}"
+        withdrawn = (
+            f"FROM told WHERE study_key IN {new}"
             " AND (study_key, patient_key) NOT IN (SELECT study_key, patient_key FROM verdicts)"
         )
+        # Told so again later it is new.
+        self._db.execute(
+            "INSERT OR REPLACE INTO reported"
+            f" SELECT study_key, patient_key, ?, '', '', '' {withdrawn}",
+            (run,),
+        )
+        self._db.execute(f"DELETE {withdrawn}")
         self._db.execute(f"DELETE FROM stale WHERE study_key IN {new}")
 
     def drop_thumbnails(self, before: str) -> None:

@@ -69,12 +69,14 @@ class Verdict:
 
     `key` orders it. `image`: path of the image that decided, or that a reader should look at.
     `notes`: path, duplicate of, UID conflict, for its images that have either.
+    `baseline`: what its images are, where it is taken in without raising anything from now on.
     """
 
     key: tuple[float | int | str, ...]
     row: dict[str, Any]
     image: bytes
     notes: tuple[Note, ...]
+    baseline: str | None
 
 
 def _study(
@@ -121,8 +123,6 @@ def _verdict(
     taken_in = report.baseline or store.baseline(study_key, patient_key) in as_taken_in
     if taken_in:
         priority = ""
-        if report.baseline:
-            store.keep_baseline(study_key, patient_key, content)
     last = store.last_reported(study_key, patient_key, report.base_run)
     newest = store.last_reported(study_key, patient_key, sys.maxsize)
     # A worklist that was given pseudonyms, or nothing, was not told whose study it is.
@@ -171,7 +171,8 @@ def _verdict(
         "patient_key": patient_key,
     }
     urgency, falling, _ = sort_key(verdict.triage, score, study_key)
-    return Verdict((urgency, falling, study_key, patient_key), row, image["path"], notes)
+    key = (urgency, falling, study_key, patient_key)
+    return Verdict(key, row, image["path"], notes, content if report.baseline else None)
 
 
 def _told(last: Row) -> tuple[str, str, str]:
