@@ -43,7 +43,7 @@ class WorkerServer:
             entry: What a worker calls, as `module:function`.
         """
         self.control, theirs = socket.socketpair()
-        """Readable when the server has something to say."""
+        """Readable when the server has something to say, but for what `has_more` tells."""
         self.process = children.start(
             "screener.forkserver",
             str(theirs.fileno()),
@@ -83,6 +83,11 @@ class WorkerServer:
     def kill(self, pid: int) -> None:
         """Only its parent may kill it: no other process can have its pid before it is reaped."""
         self.control.sendall(json.dumps({"kill": pid}).encode() + b"\n")
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a message was read already, together with one before it."""
+        return b"\n" in self._lines
 
     def message(self) -> dict[str, Any]:
         """The next thing that the server says.

@@ -152,6 +152,10 @@ class WorkerPool:
             self._selector.register(self._server.control, selectors.EVENT_READ, data="control")
             while not self._closing:
                 self._hand_out()
+                if self._server.has_more:
+                    # Read with another, it makes nothing readable.
+                    self._bury(self._server.message())
+                    continue
                 for key, _ in self._selector.select(self._patience()):
                     if key.data == "wake":
                         self._wake_read.recv(65536)

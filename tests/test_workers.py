@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def test_two_requests_in_one_read_are_two(pool: WorkerPool) -> None:
         assert set(found.result()) == {"sleep:0.2", "ok:2"}
     assert worker in pool._workers
     assert len(pool._workers) == 2
+
+
+def test_two_ends_in_one_read_are_two(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    select = pool._selector.select
+
+    def late(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = select(timeout)
+        # As where the scan's own thread is busy: meanwhile both have ended.
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(pool._selector, "select", late)
+    found = run(pool, "abort", "exit")
+    assert code(found["abort"]) == (ReasonCode.DECODER_CRASH, "SIGABRT")
+    assert code(found["exit"]) == (ReasonCode.DECODER_CRASH, "exit code 3")
 
 
 def test_every_fault_costs_one_row(pool: WorkerPool) -> None:
