@@ -180,6 +180,10 @@ def _copy_older(db: sqlite3.Connection, path: Path, version: int) -> None:
         # The copy is one file: it needs no log of its own.
         target.execute("PRAGMA journal_mode = DELETE")
     with unfinished.open("rb") as stream:
+        if os.geteuid() == 0:
+            # As SQLite does with its log: root may be who only asks for one study.
+            of = path.stat()
+            os.fchown(stream.fileno(), of.st_uid, of.st_gid)
         os.fsync(stream.fileno())
     unfinished.replace(copy)
     sync_folder(copy.parent)

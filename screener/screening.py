@@ -43,6 +43,9 @@ from screener.night import Night
 from screener.summary import Progress, RunSummary, Stop
 
 
+_NO_FOLDER = "a file has that name, or a folder's above it"
+
+
 @private_files()
 def scan(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -97,10 +100,11 @@ def scan(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+        away = folder.is_symlink()
         raise UsageError(
             f"the output folder {str(folder)!r} cannot be made",
-            "a file has that name, or a folder's above it; nothing was written",
-            "name a folder with --out",
+            f"{'it is a link to no folder' if away else _NO_FOLDER}; nothing was written",
+            "mount what it leads to, or name another --out" if away else "name a folder with --out",
         ) from None
     except OSError as error:
         raise RunError(

@@ -31,6 +31,7 @@ from screener.errors import (
 from screener.ledger import Ledger
 from screener.lock import run_lock
 from screener.outcomes import ReasonCode
+from screener.report.layout import TableLayout
 from screener.screening import scan
 from screener.settings import Settings
 from screener.summary import RunSummary, Stop
@@ -420,6 +421,24 @@ def test_failed_copy_does_not_count_where_another_was_scored(tmp_path: Path) -> 
     run(folder, tmp_path / "out")
     assert by_name(tmp_path / "out")["cut"]["outcome"] == "FAILED"
     assert rows(tmp_path / "out")[0]["triage"] in ("FLAGGED", "NOT_FLAGGED")
+
+
+@pytest.mark.parametrize(("delimiter", "found"), [(";", b";"), ("\t", b"\t"), ("|", b",")])
+def test_a_spreadsheet_has_the_delimiter_of_its_country(
+    delimiter: str, found: bytes, studies: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(studies, out, spreadsheet=True, report=TableLayout(delimiter=delimiter))
+    head = b'\xef\xbb\xbf"schema_version"%b"run_id"' % found
+    assert (out / "triage-spreadsheet.csv").read_bytes().startswith(head)
+
+
+def test_a_link_to_no_folder_is_told_as_one(studies: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(UsageError, match="cannot be made") as raised:
+        run(studies, tmp_path / "out")
+    assert raised.value.why.startswith("it is a link to no folder")
+    assert not (tmp_path / "not mounted").exists()
 
 
 def test_other_identifiers_are_another_statement(studies: Path, tmp_path: Path) -> None:

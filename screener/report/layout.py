@@ -26,7 +26,7 @@ class TableLayout:
         rename: Column -> header name.
         words: Column -> value -> the importer's own word; other values stay.
         header: Whether the first line names the columns.
-        delimiter: One character.
+        delimiter: One character; `;` and a tab are those of `--spreadsheet` too.
         quote: Where quotes stand. With `none` a delimiter or quote inside a value becomes a space,
             and an identifier with one is left empty.
         encoding: Of the whole file.
@@ -111,3 +111,5 @@ class TableLayout:
 CONTRACT = TableLayout(unencodable="backslashreplace")
 # Excel knows UTF-8 by its byte order mark alone.
 SPREADSHEET = TableLayout(quote="all", encoding="utf-8-sig", line_end="crlf", neutralise=True)
+SPREADSHEET_DELIMITERS = ",;\t"
+"""What a spreadsheet may take by itself, by the list separator of its country."""

@@ -11,7 +11,7 @@ from screener.identifiers import mask
 from screener.report.columns import TRIAGE_COLUMNS
 from screener.report.html import SHOWN
 from screener.report.images import ImagesWriter
-from screener.report.layout import SPREADSHEET, TableLayout
+from screener.report.layout import SPREADSHEET, SPREADSHEET_DELIMITERS, TableLayout
 from screener.report.page import ReportFacts
 from screener.report.page_guard import PageGuard
 from screener.report.pictures import Picture, picture_of
@@ -70,7 +70,10 @@ def writers_of(
         "report.html": lambda stream: page.write(stream, masked, studies()),
     }
     if settings.spreadsheet:
+        # What divides cells there differs from country to country, and the site's importer shows it.
+        usual = layout.delimiter in SPREADSHEET_DELIMITERS
+        sheet = replace(SPREADSHEET, delimiter=layout.delimiter) if usual else SPREADSHEET
         writers["triage-spreadsheet.csv"] = lambda stream: write_table(
-            stream, TRIAGE_COLUMNS, triage_rows(), SPREADSHEET
+            stream, TRIAGE_COLUMNS, triage_rows(), sheet
         )
     return writers

@@ -60,6 +60,21 @@ def test_an_upgrade_leaves_a_copy_of_the_state_before_it(tmp_path: Path) -> None
     assert copy.stat().st_mtime_ns == changed
 
 
+def test_the_copy_is_the_accounts_whoever_upgrades(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may be the first to ask for a study after an update, and owns nothing of the folder."""
+    state = older(tmp_path / "state.sqlite")
+    owner = 65534 if os.geteuid() == 0 else os.geteuid()
+    os.chown(state, owner, os.getegid())
+    given = mock.Mock(wraps=os.fchown)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", given)
+    open_state(state).close()
+    given.assert_called_once_with(mock.ANY, owner, os.getegid())
+    assert copy_of(state, 1).stat().st_uid == owner
+
+
 def test_the_copy_goes_on_where_the_state_stood(tmp_path: Path) -> None:
     state = older(tmp_path / "state.sqlite")
     open_state(state).close()
