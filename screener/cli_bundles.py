@@ -52,12 +52,14 @@ def show(path: Bundle = None) -> None:
     """
     import dataclasses
 
-    from screener.bundle import load_bundle
+    from screener.bundle import load_bundle, shipped_file
 
     bundle = load_bundle(path)
     card = bundle.card
     tell(f"{card.name}, {card.precision}, {len(bundle.content) / 1e6:.1f} MB")
     tell(f"sha256        {bundle.sha256}")
+    if path is None and (int8 := shipped_file("int8")).is_file():
+        tell(f"int8          {int8}, for processors with VNNI or AMX (--precision)")
     tell(f"findings      {', '.join(card.findings)}")
     tell(f"intended use  {card.intended_use}")
     for limit in card.limits:

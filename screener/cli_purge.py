@@ -101,7 +101,9 @@ def purge(
 def _tell_summary(summary: PurgeSummary) -> None:
     for other in summary.others:
         note(f"reports in {str(other)!r} come from this state too: purge with --out there as well")
-    if not (summary.images or summary.fetched or summary.reports):
+    if summary.again:
+        note("this patient was purged from this state before")
+    elif not (summary.images or summary.fetched):
         note("nothing of this patient was known: check the number; files that come stay out")
     from screener.report.words import counted
 

@@ -76,6 +76,7 @@ class PurgeSummary:
     """What was forgotten: rows of the state, reports that went, files that `pull` had fetched.
 
     `sent` is what a PACS was given. `others`: folders whose reports were written from this state.
+    `again`: the patient was purged before.
     """
 
     images: int
@@ -86,6 +87,7 @@ class PurgeSummary:
     run_id: str
     fetched: int = 0
     others: tuple[Path, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def _purge(
     issuers = issuers_of(ledger, patient.patient_id)
     doomed |= set(_reports_with(folder, patient, found, issuers))
     tombstones, others = Tombstones(ledger, path), other_folders(ledger, folder)
-    if others and tombstones.has(patient.patient_id, patient.issuer):
+    again = tombstones.has(patient.patient_id, patient.issuer)
+    if others and again:
         # Purged from another folder: by what their reports here are known is forgotten already.
         doomed |= set(_reports(folder))
     manifest = _manifest(folder)
@@ -216,6 +219,7 @@ def _purge(
         run_id=night.run_id if night else "",
         fetched=fetched,
         others=tuple(others),
+        again=again,
     )
 
 

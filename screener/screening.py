@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 from screener.night import Night
 from screener.summary import Progress, RunSummary, Stop
 
-
 _NO_FOLDER = "a file has that name, or a folder's above it"
 
 

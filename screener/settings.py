@@ -11,6 +11,7 @@ import dataclasses
 import grp
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +61,12 @@ class Output:
     def __post_init__(self) -> None:
         """Check the group and the mode."""
         if self.mode & ~0o777 or self.mode & 0o600 != 0o600 or self.mode & 0o002:
+            # 640 without 0o is what people write.
+            octal = re.fullmatch("[67][0-7]{2}", f"{self.mode}") is not None
             raise UsageError(
-                f"mode = 0o{self.mode:o} is no mode for a report",
+                f"mode = {self.mode if octal else f'0o{self.mode:o}'} is no mode for a report",
                 "the owner must read and write it, and not everyone may write it",
-                "use 0o640, for example",
+                f"use 0o{self.mode if octal else 640}, for example",
             )
         if self.group:
             try:

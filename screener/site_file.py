@@ -29,7 +29,7 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
         UsageError: the file, the key and the value, and the nearest right one.
     """
     try:
-        table = tomllib.loads(_content(path).decode("utf-8"))
+        table = tomllib.loads(_content(path).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(
             f"the site file {str(path)!r} cannot be read",

@@ -20,6 +20,7 @@ import pytest
 from typer.main import get_command
 
 from screener import __version__
+from screener.bundle import shipped_file
 from screener.cli import app, main
 from screener.console import printable
 from screener.settings import Settings
@@ -327,6 +328,8 @@ def test_model_show_and_verify_read_a_bundle(call: Call) -> None:
     code, out, _ = call("model", "show", TINY)
     assert code == 0
     assert "operating points per image:" in out
+    assert "int8  " not in out
+    assert str(shipped_file("int8")) in call("model", "show")[1]
     assert "operating points per study, measured alone: a scan judges by those per image:" in out
     code, out, _ = call("model", "verify", TINY)
     assert code == 0

@@ -139,6 +139,8 @@ def test_the_threshold_of_the_command_line_replaces_the_sites(
         ("[priority]\nNOT_FLAGGED = 'LOW'", "[priority] maps 'NOT_FLAGGED'", "may be raised"),
         ("[priority]\nFLAGGED = 'an endless priority'", "an endless priority", ""),
         ("[output]\nmode = 0o666", "mode = 0o666 is no mode", "use 0o640"),
+        ("[output]\nmode = 640", "mode = 640 is no mode", "use 0o640"),
+        ("[output]\nmode = 750", "mode = 750 is no mode", "use 0o750"),
         ("[output]\nmode = 0o040", "mode = 0o40 is no mode", "the owner must read"),
         ("[output]\ngroup = 'no such group'", "'no such group' does not exist", "groupadd"),
         ("[report]\ndelimiter = ', '", "[report] delimiter ', ' is not one character", ""),
@@ -217,3 +219,9 @@ def test_a_site_file_that_is_none_is_refused_at_once(kind: str, tmp_path: Path) 
         path.write_text("#" * (1 << 21) if kind == "large" else "workers = " + "[" * 5000)
     with pytest.raises(UsageError, match=r"no regular file|larger than|nested too deeply"):
         load_settings(path)
+
+
+def test_a_byte_order_mark_before_a_site_file_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(b"\xef\xbb\xbfmin_paths = 7\r\n")
+    assert load_settings(path).min_paths == 7

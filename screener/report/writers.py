@@ -70,7 +70,7 @@ def writers_of(
         "report.html": lambda stream: page.write(stream, masked, studies()),
     }
     if settings.spreadsheet:
-        # What divides cells there differs from country to country, and the site's importer shows it.
+        # What divides cells there is the country's, which the site's importer shows.
         usual = layout.delimiter in SPREADSHEET_DELIMITERS
         sheet = replace(SPREADSHEET, delimiter=layout.delimiter) if usual else SPREADSHEET
         writers["triage-spreadsheet.csv"] = lambda stream: write_table(

@@ -177,7 +177,7 @@ def test_each_folder_of_a_shared_state_is_purged_as_itself(mode: str, tmp_path: 
     assert left == dict.fromkeys(outs, 2)
     for out, other in (outs, outs[::-1]):
         summary = forget(out, state=state)
-        assert summary.others == (other,)
+        assert (summary.others, summary.again) == ((other,), out is outs[1])
         assert summary.reports == 1
         assert [path.name for path in (out / "runs").iterdir()] == [summary.run_id]
         assert left_of_them(out) == []
