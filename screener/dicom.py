@@ -183,7 +183,10 @@ def _own_output(elements: Elements) -> bool:
 
 def _age_years(elements: Elements) -> float | None:
     """PatientAge (PS3.5 AS), else the time from the birth date to the study."""
-    stated = _AGE.fullmatch(elements.text(Tag.PATIENT_AGE).upper())
+    text = elements.text(Tag.PATIENT_AGE)
+    stated = _AGE.fullmatch(text.upper())
+    if text and not stated:
+        elements.warnings.add(Warn.HEADER)
     age = _plausible(int(stated[1]) * _YEARS[stated[2]], elements) if stated else None
     if age:
         return age
@@ -218,7 +221,10 @@ def _read_date(text: str) -> date | None:
 def _warnings_of(instance: Instance) -> set[Warn]:
     """What the report should say of the image; nothing of what is no radiograph anyway."""
     film = instance.sop_class_uid in FILM_SOP_CLASSES
+    dates = (instance.study_date, instance.patient_birth_date)
     notes = {
+        # Verbatim in the report, where an importer may stop at it.
+        Warn.HEADER: film and any(text and not _read_date(text) for text in dates),
         Warn.NO_STUDY_UID: not instance.study_instance_uid,
         Warn.VIEW_UNKNOWN: film and instance.view is View.UNKNOWN,
         Warn.BODY_PART_UNKNOWN: film and body_part_of(instance) is BodyPart.NOT_KNOWN,

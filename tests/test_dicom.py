@@ -178,6 +178,27 @@ def test_age(age: str | None, born: str, years: float | None) -> None:
     assert (Warn.AGE_UNKNOWN in instance.warnings) == (years is None)
 
 
+@pytest.mark.parametrize(
+    ("tag", "vr", "text", "warned"),
+    [
+        (0x00101010, "AS", "45", True),
+        (0x00101010, "AS", "45y", False),
+        (0x00101010, "AS", "", False),
+        (0x00100030, "DA", "unknown", True),
+        (0x00100030, "DA", "19941399", True),
+        (0x00100030, "DA", "1994.08.26", False),
+        (0x00080020, "DA", "11.03.2024", True),
+        (0x00080020, "DA", "00000000", True),
+        (0x00080020, "DA", "", False),
+    ],
+)
+def test_an_age_or_a_date_that_is_none_is_told(tag: int, vr: str, text: str, warned: bool) -> None:
+    content = film(PatientAge="050Y", PatientBirthDate="19540101")
+    padded = text.ljust(len(text) + len(text) % 2).encode()
+    instance = read(patched(content, tag, vr, padded)).instance
+    assert (Warn.HEADER in instance.warnings) == warned
+
+
 def test_age_by_another_date_than_the_study_s() -> None:
     instance = instance_of(PatientBirthDate="19840301", StudyDate="", AcquisitionDate="20040301")
     assert instance.age_years == pytest.approx(20, abs=0.01)
