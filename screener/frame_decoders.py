@@ -24,6 +24,7 @@ from screener.codestream import (
 from screener.domain import PixelDescription
 from screener.errors import FileRejected
 from screener.jpeg_scans import check_scans
+from screener.jpeg_tail import require_all_used
 from screener.outcomes import ReasonCode
 from screener.preprocess import SIZE
 from screener.stored_values import unpack_422
@@ -80,23 +81,43 @@ def decode_jpeg(codestream: bytes, header: JpegHeader, levels_dropped: int) -> C
 
     Returns:
         uint8 (rows, columns), or (rows, columns, components) as coded, no colour conversion.
+
+    Raises:
+        FileRejected: As `require_all_used`.
     """
-    image = JpegImageFile(io.BytesIO(without_application_data(codestream)))
-    columns, rows = image.size
-    if header.components == 3 and header.is_ybr is not False:
-        image.draft("YCbCr", image.size)  # keeps libjpeg from converting
-    elif levels_dropped:
-        image.draft("L", (columns >> levels_dropped, rows >> levels_dropped))
+
+    def decode(stream: bytes) -> Cells:
+        image = JpegImageFile(io.BytesIO(stream))
+        columns, rows = image.size
+        if header.components == 3 and header.is_ybr is not False:
+            image.draft("YCbCr", image.size)  # keeps libjpeg from converting
+        elif levels_dropped:
+            image.draft("L", (columns >> levels_dropped, rows >> levels_dropped))
+        return np.asarray(image)
+
     require_whole_images()
-    return np.asarray(image)
+    bare = without_application_data(codestream)
+    cells = decode(bare)
+    require_all_used(bare, header, cells, decode)
+    return cells
 
 
-def decode_jpeg_any(codestream: bytes, components: int) -> Cells:
-    """Decode a JPEG of any precision, lossy or lossless, no colour conversion."""
+def decode_jpeg_any(codestream: bytes, header: JpegHeader) -> Cells:
+    """Decode a JPEG of any precision, lossy or lossless, no colour conversion.
+
+    Raises:
+        FileRejected: As `require_all_used`.
+    """
     # Equal colour spaces on both sides: the components come as coded. 0 would not do: imagecodecs
     # takes it for none given, and libjpeg-turbo then makes RGB of YCbCr by itself.
-    space = "YCBCR" if components == 3 else None
-    return np.asarray(imagecodecs.jpeg8_decode(codestream, colorspace=space, outcolorspace=space))
+    space = "YCBCR" if header.components == 3 else None
+
+    def decode(stream: bytes) -> Cells:
+        return np.asarray(imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space))
+
+    cells = decode(codestream)
+    require_all_used(codestream, header, cells, decode)
+    return cells
 
 
 def require_whole_images() -> None:
@@ -208,7 +229,7 @@ def decode_extended(frame: memoryview, description: PixelDescription, _whole: bo
     """PS3.5 8.2.1, processes 2 and 4: 8 or 12-bit lossy."""
     codestream = to_end_marker(frame)
     header = _jpeg_header(codestream, description, _LOSSY_PROCESSES)
-    cells = shaped(decode_jpeg_any(codestream, header.components), description, 0)
+    cells = shaped(decode_jpeg_any(codestream, header), description, 0)
     return Decoded(cells, header.precision, is_ybr=_is_jpeg_ybr(header, description))
 
 
@@ -216,7 +237,7 @@ def decode_jpeg_lossless(frame: memoryview, description: PixelDescription, _whol
     """PS3.5 8.2.1, process 14."""
     codestream = to_end_marker(frame)
     header = _jpeg_header(codestream, description, frozenset({0xC3}))
-    cells = shaped(decode_jpeg_any(codestream, header.components), description, 0)
+    cells = shaped(decode_jpeg_any(codestream, header), description, 0)
     is_ybr = description.photometric_interpretation.startswith("YBR_FULL")
     return Decoded(cells, header.precision, is_ybr=is_ybr)
 

@@ -189,7 +189,7 @@ def _decode_jpeg(content: memoryview, limits: Limits, *, full_size: bool) -> _De
         samples = decode_jpeg(codestream, header, levels)
     else:
         library = "imagecodecs/libjpeg-turbo"
-        samples = decode_jpeg_any(codestream, header.components)
+        samples = decode_jpeg_any(codestream, header)
     step = 2**levels
     if samples.shape[:2] != (-(-header.rows // step), -(-header.columns // step)):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")

@@ -89,7 +89,7 @@ def _decode(piece: memoryview, page: JpegPage, least_rows: int, components: int)
         raise FileRejected(ReasonCode.MALFORMED, "a JPEG strip or tile of another size")
     if page.tables:
         codestream = to_end_marker(page.tables)[:-2] + codestream[2:]
-    cells = decode_jpeg_any(codestream, components)
+    cells = decode_jpeg_any(codestream, header)
     if cells.shape[:2] != (header.rows, header.columns):
         raise FileRejected(ReasonCode.DECODE_ERROR, "the decoder gave another size")
     return cells.reshape(header.rows, header.columns, components)
