@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from screener.body_part import BodyPart
 from screener.dicom_header import PixelElement, read_header
-from screener.dicom_tags import Tag
+from screener.dicom_tags import OVERLAY_BIT_POSITIONS, Tag
 from screener.domain import OWN_MANUFACTURER, FileKind, Instance, Limits, Rejection, View
 from screener.eligibility import FILM_SOP_CLASSES, body_part_of
 from screener.errors import FileRejected
@@ -72,7 +72,7 @@ def read_instance(content: memoryview, limits: Limits) -> DicomFile:
         FileRejected: MALFORMED, TRUNCATED or BOMB where not even the SOP class can be told, and
             DICOMDIR.
     """
-    header = read_header(content, limits, Tag)
+    header = read_header(content, limits, (*Tag, *OVERLAY_BIT_POSITIONS))
     elements, meta = header.elements, header.meta
     sop_class_uid = _either(header, Tag.SOP_CLASS_UID, Tag.MEDIA_STORAGE_SOP_CLASS_UID)
     if _DICOMDIR in (sop_class_uid, meta.uid(Tag.MEDIA_STORAGE_SOP_CLASS_UID)):

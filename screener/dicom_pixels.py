@@ -13,7 +13,7 @@ import numpy as np
 from screener.decoding import StoredPixels, decode_frame
 from screener.dicom_display import UNSIGNED, read_display, read_lut
 from screener.dicom_frames import check_described, read_frame
-from screener.dicom_tags import Tag
+from screener.dicom_tags import OVERLAY_BIT_POSITIONS, Tag
 from screener.domain import Limits, PixelDescription
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode, Warn
@@ -53,8 +53,9 @@ class DicomPixels:
 def read_stored(file: DicomFile, limits: Limits, *, full_size: bool) -> DicomPixels:
     """Decode the image of a file and read how it is to be shown.
 
-    Padding and LUTs need every single value: with them the image is decoded at full size even
-    where it was not asked for. Overlays in their own group are not looked at.
+    Padding, LUTs and an overlay in the unused bits need every single value: with them the image is
+    decoded at full size even where it was not asked for. Overlays in their own group are not looked
+    at.
 
     Raises:
         FileRejected: What ended the header; what is wrong with the pixel data; COLOUR.
@@ -75,7 +76,9 @@ def read_stored(file: DicomFile, limits: Limits, *, full_size: bool) -> DicomPix
         return DicomPixels(stored, Display(), None, frozenset(elements.warnings))
     display = read_display(elements, description, file.instance.presentation_lut_shape)
     padding = _padding(elements, description)
-    full_size = full_size or display.needs_full_size or padding is not None
+    # Averaged with the values, the lines and dots of an overlay can pass for values.
+    overlaid = any(elements.integer(tag, "US") for tag in OVERLAY_BIT_POSITIONS)
+    full_size = full_size or display.needs_full_size or padding is not None or overlaid
     stored = decode_frame(frame, description, full_size=full_size, limits=limits)
     valid = None
     if padding is not None:

@@ -78,3 +78,7 @@ class Tag(IntEnum):
     VIEW_CODE_SEQUENCE = 0x00540220
     PRESENTATION_LUT_SHAPE = 0x20500020
     EXTENDED_OFFSET_TABLE = 0x7FE00001
+
+
+OVERLAY_BIT_POSITIONS = tuple(0x60000102 + (number << 17) for number in range(16))
+"""Of the repeating groups 6000 to 601E: not 0 where an overlay lies in the pixels' unused bits."""

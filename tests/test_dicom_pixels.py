@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -220,6 +221,25 @@ def test_too_large() -> None:
     with pytest.raises(FileRejected) as caught:
         read_stored(file, replace(LIMITS, pixels=1000), full_size=False)
     assert caught.value.rejection.code is ReasonCode.TOO_LARGE
+
+
+@pytest.mark.parametrize("group", [0x6000, 0x601E])
+def test_the_dots_of_an_overlay_in_unused_bits_are_not_averaged_into_the_film(group: int) -> None:
+    # 8 bits of 10: no mean with a dotted overlay passes 10.
+    plane = np.tile(film_values() >> 7, (6, 6))
+    with_dots = plane.copy()
+    with_dots[400:600:2, 300:700:2] |= 1 << 10
+    frame = bytes(imagecodecs.jpeg2k_encode(with_dots, level=0, codecformat="j2k", reversible=True))
+    dataset = film_dataset(Rows=plane.shape[0], Columns=plane.shape[1], BitsStored=10, HighBit=9)
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.add_new((group, 0x0100), "US", 16)
+    dataset.add_new((group, 0x0102), "US", 10)
+    pixels = stored(written(dataset, JPEG2000Lossless), full_size=False)
+    assert np.array_equal(pixels.stored.values, plane)
+    dataset[group, 0x0102].value = 0  # in its own group
+    assert stored(written(dataset, JPEG2000Lossless), full_size=False).stored.levels_dropped == 1
 
 
 def test_overlay_bits_are_masked_and_overlay_groups_ignored() -> None:
