@@ -70,7 +70,8 @@ class Ledger:
         """Make everything since the last commit durable.
 
         Raises:
-            RunError: the disk is full or failing; what was committed before is intact.
+            sqlite3.Error: the disk is full or failing; what was committed before is intact. The
+                caller's boundary tells it, as `screener.ledger_schema.state_errors` does.
         """
         self.db.execute("COMMIT")
         self.db.execute("BEGIN")

@@ -51,6 +51,7 @@ class EventLog:
         self.lost = 0
         self.phi = phi
         self._descriptor: int | None = None
+        self._is_cut = False
         if path is None:
             return
         if holds_another(path):
@@ -101,9 +102,12 @@ class EventLog:
         if self.phi and private:
             line |= private
         content = json.dumps(line, ensure_ascii=True, default=str).encode("ascii") + b"\n"
+        content = b"\n" * self._is_cut + content
         try:
             # One write a line: lines of two runs never mix.
             written = os.write(self._descriptor, content)
         except OSError:
             written = 0
         self.lost += written < len(content)
+        # The next line must not be lost with one that was cut.
+        self._is_cut = 0 < written < len(content) or (self._is_cut and not written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import stat
 from pathlib import Path
 
@@ -86,4 +87,20 @@ def test_a_full_disk_costs_lines_and_not_the_report() -> None:
     with EventLog(Path("/dev/full")) as log:
         log.event("scan_started")
         log.event("scan_finished")
+    assert log.lost == 2
+
+
+def test_a_line_that_was_cut_takes_no_other_with_it(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with EventLog(tmp_path / "log") as log:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+        try:
+            log.event("scan_started")
+            log.event("path_failed")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        log.event("scan_finished")
+    cut, whole = (tmp_path / "log").read_text().splitlines()
+    assert len(cut) == 20
+    assert json.loads(whole)["event"] == "scan_finished"
     assert log.lost == 2
