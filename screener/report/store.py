@@ -216,12 +216,14 @@ class ReportStore:
             " AND (study_key, patient_key) NOT IN (SELECT study_key, patient_key FROM verdicts)"
         )
         # Told so again later it is new.
-        self._db.execute(
+        kept = self._db.execute(
             "INSERT OR REPLACE INTO reported"
             f" SELECT study_key, patient_key, ?, '', '', '' {withdrawn}",
             (run,),
         )
-        self._db.execute(f"DELETE {withdrawn}")
+        if kept.rowcount:
+            # To find them is a walk through all that was told.
+            self._db.execute(f"DELETE {withdrawn}")
         self._db.execute(f"DELETE FROM stale WHERE study_key IN {new}")
 
     def drop_thumbnails(self, before: str) -> None:
