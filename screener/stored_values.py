@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 
+_FEW = 64
+"""Steps from pixel to pixel; fewer move no score."""
+
 
 def check_description(description: PixelDescription, limits: Limits) -> None:
     """Refuse what no decoder should be asked for.
@@ -91,18 +94,40 @@ def cells_to_values(cells: Cells, bits: int, *, signed: bool) -> Cells:
         cells: any shape, unsigned, of native byte order.
         bits: how many low bits are the value; at least the cell's width means all.
         signed: True for two's complement.
+
+    Raises:
+        FileRejected: INVALID_PIXELS where the bits above belong to the values: BitsStored is too
+            low, and without them white would turn into black.
     """
     width = cells.dtype.itemsize * 8
     values = cells.view(f"i{cells.dtype.itemsize}") if signed else cells
+    kept: Cells
     if bits >= width or not cells.size:
         return values
     if not signed:
         mask = (1 << bits) - 1
-        return values & cells.dtype.type(mask) if int(values.max()) > mask else values
-    half = 1 << (bits - 1)
-    if -half <= int(values.min()) and int(values.max()) < half:
-        return values
-    return (values << (width - bits)) >> (width - bits)
+        if int(values.max()) <= mask:
+            return values
+        kept = values & cells.dtype.type(mask)
+    else:
+        half = 1 << (bits - 1)
+        if -half <= int(values.min()) and int(values.max()) < half:
+            return values
+        kept = (values << (width - bits)) >> (width - bits)
+    _require_smoother(kept, values)
+    return kept
+
+
+def _require_smoother(kept: Cells, values: Cells) -> None:
+    """Where the cleared bits change from one pixel to the next, what is left must change less."""
+    axis = min(kept.ndim - 1, 1)
+    steps = np.diff(kept.astype(np.int64), axis=axis)
+    all_steps = np.diff(values.astype(np.int64), axis=axis)
+    changed = steps != all_steps
+    if np.count_nonzero(changed) < _FEW:
+        return
+    if np.median(np.abs(all_steps[changed])) < np.median(np.abs(steps[changed])):
+        raise FileRejected(ReasonCode.INVALID_PIXELS, "values beyond BitsStored")
 
 
 def ybr_to_rgb(values: Cells, bits: int) -> Cells:

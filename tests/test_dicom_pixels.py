@@ -252,6 +252,39 @@ def test_overlay_bits_are_masked_and_overlay_groups_ignored() -> None:
     assert np.array_equal(stored(written(dataset)).stored.values, values)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("signed", [0, 1])
+def test_a_bits_stored_that_is_too_low_is_no_reason_to_turn_white_into_black(
+    signed: int, syntax: str
+) -> None:
+    values = film_values().astype(np.int32) - 12000 * signed
+    dataset = film_dataset(BitsStored=12, HighBit=11, PixelRepresentation=signed)
+    dataset.PixelData = values.astype("<u2").tobytes()
+    content = written(dataset)
+    if syntax == RLELossless:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        content = written(dataset, RLELossless)
+    assert rejection_of(content) is ReasonCode.INVALID_PIXELS
+
+
+def test_words_and_garbage_in_the_unused_bits_are_cleared() -> None:
+    values = film_values() >> 3
+    rng = np.random.default_rng(5)
+    for above in (
+        rng.integers(0, 16, values.shape),
+        np.full(values.shape, 9),
+        np.where(rng.random(values.shape) < 0.01, 15, 0),
+    ):
+        marked = (values | above << 12).astype("<u2")
+        dataset = film_dataset(BitsStored=12, HighBit=11, PixelData=marked.tobytes())
+        assert np.array_equal(stored(written(dataset)).stored.values, values)
+    # A sign that was not extended.
+    signed = values.astype(np.int16) - 1900
+    dataset = film_dataset(BitsStored=12, HighBit=11, PixelRepresentation=1)
+    dataset.PixelData = (signed & 0xFFF).astype("<u2").tobytes()
+    assert np.array_equal(stored(written(dataset)).stored.values, signed)
+
+
 # --- sign and padding ---------------------------------------------------------------------------
 
 
@@ -435,6 +468,7 @@ def lut_item(descriptor: list[int], data: bytes) -> Dataset:
 
 LUT = lut_item([4, 100, 16], struct.pack("<4H", 1, 2, 3, 40000))
 SHORT_LUT = lut_item([400, 100, 16], struct.pack("<4H", 1, 2, 3, 4))
+SIGNED = {"PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15}
 BYTE_LUT = lut_item([4, 100, 8], bytes((1, 2, 3, 4)))
 
 
@@ -457,8 +491,8 @@ def test_luts_of_words_and_of_bytes() -> None:
         ({"RescaleSlope": "-1", "RescaleIntercept": "0.5"}, -536),
         ({"RescaleSlope": "1", "RescaleIntercept": "-1024"}, -536),
         ({"RescaleSlope": "-1", "RescaleIntercept": "32767"}, 65000),
-        ({"PixelRepresentation": 1}, -536),
-        ({"PixelRepresentation": 1, "RescaleSlope": "1", "RescaleIntercept": "40000"}, 65000),
+        (SIGNED, -536),
+        (SIGNED | {"RescaleSlope": "1", "RescaleIntercept": "40000"}, 65000),
     ],
     ids=str,
 )
@@ -476,8 +510,8 @@ def test_a_lut_maps_negative_values_where_the_rescale_gives_them(
 @pytest.mark.parametrize(
     ("keyword", "changes", "first"),
     [
-        ("ModalityLUTSequence", {"PixelRepresentation": 1}, -536),
-        ("VOILUTSequence", {"PixelRepresentation": 1}, -536),
+        ("ModalityLUTSequence", SIGNED, -536),
+        ("VOILUTSequence", SIGNED, -536),
         ("VOILUTSequence", {"RescaleSlope": "1", "RescaleIntercept": "-1024"}, -536),
         # A value of 65000 may be asked for: US means what it says.
         ("VOILUTSequence", {"RescaleSlope": "3", "RescaleIntercept": "-1024"}, 65000),
