@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from screener.errors import ScreenerError, UsageError
+from screener.ledger_schema import files_of_state
 from screener.lock import refuse_root, this_account
 
 EXTRAS = ("evaluate", "train", "pacs", "sign")
@@ -235,6 +236,10 @@ def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
         refuse_root(out)
     except UsageError as error:
         yield Line(name, State.FAILS, "another account's, and this is root", error.mend)
+    closed = [each.name for each in _written_before(out) if not os.access(each, os.R_OK | os.W_OK)]
+    if closed:
+        mend = f"chown -R {this_account()} {shlex.quote(str(out))}"
+        yield Line(name, State.FAILS, f"{', '.join(closed)} may not be written", mend)
     free = shutil.disk_usage(out).free
     if free < SPARE_BYTES:
         yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")
@@ -247,6 +252,13 @@ def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
         mend = "give --state a file on a local disk"
         yield Line(name, State.FAILS, f"on {kind}: SQLite needs a local disk", mend)
     yield Line(name, State.WORKS, f"writable, {free / 1e9:.0f} GB free")
+
+
+def _written_before(out: Path) -> list[Path]:
+    """What each scan writes to again; the mode of a state of its own it mends itself."""
+    own = {file for file in files_of_state(out / "state.sqlite") if file.exists()}
+    own = {file for file in own if file.stat().st_uid != os.geteuid()}
+    return sorted(own | {file for file in (out / ".lock", out / "runs") if file.exists()})
 
 
 def file_system(folder: Path) -> str:

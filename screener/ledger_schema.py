@@ -6,11 +6,12 @@ state of an older version is copied to `state.sqlite.v1` before it is brought up
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
 
 LEDGER_VERSION = 3
-# The last is what Python's module says of text that is no UTF-8.
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "OperationalError")
+# The last two are what Python's module says of text that is no UTF-8.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "OperationalError", "UnicodeDecodeError")
+_DENIED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
 
 _SCHEMA = f"""
@@ -217,7 +220,29 @@ def reason_and_mend(error: Exception) -> tuple[str, str]:
         reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
     if reason.startswith(_DAMAGED):
         return reason, "the state is damaged: put its backup there, or move it away to start anew"
-    return reason, "free space or mend the disk, then run the same command again"
+    mend = "free space or mend the disk"
+    if reason.startswith(_DENIED) or getattr(error, "errno", None) in {errno.EACCES, errno.EPERM}:
+        mend = (
+            "give the folder and all in it to the account that runs this (chown -R), or mount it"
+            " writable"
+        )
+    if reason.startswith(_HELD):
+        mend = "wait for the program that holds the state (a backup, a shell), or end it"
+    return reason, f"{mend}, then run the same command again"
+
+
+def _let_write(path: Path) -> None:
+    """Give the owner what a copy from a backup, or from a disc, may lack.
+
+    Before SQLite opens it: it makes its log with the mode of the state, and one that cannot be
+    written stays beside a state that can.
+    """
+    for end in ("", "-wal", "-shm"):
+        file = path.with_name(f"{path.name}{end}")
+        with suppress(OSError):
+            mode = file.stat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o600 != 0o600:
+                file.chmod(stat.S_IMODE(mode) | 0o600)
 
 
 def open_state(path: Path) -> sqlite3.Connection:
@@ -231,6 +256,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
     db: sqlite3.Connection | None = None
     strange = ""
+    _let_write(path)
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=10)
         db.row_factory = sqlite3.Row
@@ -253,12 +279,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         # SQLite's words quote the schema, and Python cannot decode them where it is damaged.
         if db is not None:
             db.close()
-        reason = strange or reason_and_mend(error)[0]
-        raise RunError(
-            f"the state {str(path)!r} cannot be opened: {reason}",
-            "the last report is intact",
-            "check the disk and the permissions, or move the file away to start anew",
-        ) from error
+        raise _not_opened(path, error, strange) from error
     if version > LEDGER_VERSION:
         db.close()
         raise UsageError(
@@ -267,6 +288,15 @@ def open_state(path: Path) -> sqlite3.Connection:
             "install the newer program again, or give another --state",
         )
     return db
+
+
+def _not_opened(path: Path, error: Exception, strange: str) -> RunError:
+    reason, mend = reason_and_mend(error)
+    if strange:
+        reason, mend = strange, "name another --state, or move that file away to start anew"
+    return RunError(
+        f"the state {str(path)!r} cannot be opened: {reason}", "the last report is intact", mend
+    )
 
 
 def require_state(path: Path) -> None:
@@ -299,6 +329,7 @@ def kept_setting(path: Path, key: str) -> str | None:
     # Not of `Path`, which raises where this account may not look.
     if not os.path.isfile(path):
         return None
+    _let_write(path)
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
     except sqlite3.Error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from screener import lock
+from screener import doctor, lock
 from screener.doctor import State, examine_machine
 from screener.durable import disk_errors
 from screener.errors import RunError, UsageError
@@ -84,6 +84,18 @@ def test_the_doctor_says_who_is_asked(foreign: Path) -> None:
     failed = [line for line in examine_machine(TINY, foreign) if line.state is State.FAILS]
     assert [line.found for line in failed] == ["another account's, and this is root"]
     assert failed[0].mend.startswith("put `")
+
+
+def test_the_doctor_finds_what_another_account_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("state.sqlite", "state.sqlite-wal", ".lock"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path.name not in {"state.sqlite", ".lock"})
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 4711)
+    failed = [line for line in doctor._folder(tmp_path) if line.state is State.FAILS]
+    assert [line.found for line in failed] == [".lock, state.sqlite may not be written"]
+    assert failed[0].mend == f"chown -R 4711 {tmp_path}"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import os
 import random
 import shutil
 import sqlite3
+import tempfile
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
@@ -18,12 +19,20 @@ import pytest
 from screener import ledger_schema
 from screener.errors import RunError, ScreenerError, UsageError
 from screener.ledger import Ledger
-from screener.ledger_schema import LEDGER_VERSION, copy_of, files_of_state, open_state
+from screener.ledger_schema import (
+    LEDGER_VERSION,
+    copy_of,
+    files_of_state,
+    kept_setting,
+    open_state,
+)
 from screener.publication import verify_published
 from tests.faults.nights import go_on, populate, run, screen
 from tests.films import dataset, draw, save
 
 pytestmark = pytest.mark.usefixtures("private_pool")
+CONNECT = sqlite3.connect
+NOBODY = 65534
 FIRST = "CREATE TABLE kept (word TEXT); INSERT INTO kept VALUES ('as it was');"
 
 
@@ -217,3 +226,64 @@ def test_a_state_with_changed_bytes_never_tears_the_report(tmp_path: Path) -> No
         shutil.rmtree(work)
     print(dict(ends))
     assert ends["told"] > ends["bug"]
+
+
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """A folder of an account to which modes mean something; root becomes it for a while."""
+    privileged = os.geteuid() == 0
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        if privileged:
+            os.chown(name, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            if privileged:
+                os.seteuid(0)
+
+
+def test_a_state_that_came_back_read_only_is_written_again() -> None:
+    """From a backup or a disc: SQLite's log beside it would stay so, and stop every night."""
+    with as_nobody() as folder:
+        state = folder / "state.sqlite"
+        open_state(state).close()
+        state.chmod(0o400)
+        assert kept_setting(state, "no such") is None
+        with closing(open_state(state)) as db:
+            db.execute("INSERT INTO settings VALUES ('a', 'b')")
+            modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+        assert modes == {0o600}
+        # As it was left where it failed before.
+        with closing(sqlite3.connect(state)) as other:
+            other.execute("SELECT * FROM settings").fetchall()
+            (folder / "state.sqlite-shm").chmod(0o400)
+            with closing(open_state(state)) as db:
+                db.execute("INSERT INTO settings VALUES ('c', 'd')")
+        assert kept_setting(state, "c") == "d"
+
+
+def test_a_denied_or_held_state_is_told_as_one() -> None:
+    with as_nobody() as folder:
+        state = folder / "state.sqlite"
+        open_state(state).close()
+        folder.chmod(0o500)
+        with pytest.raises(RunError, match="cannot be opened: SQLITE_READONLY") as denied:
+            open_state(state)
+        folder.chmod(0o700)
+        assert "chown -R" in denied.value.mend
+        with closing(sqlite3.connect(state)) as db:
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("BEGIN EXCLUSIVE")
+            with (
+                mock.patch.object(
+                    ledger_schema.sqlite3,
+                    "connect",
+                    lambda path, **options: CONNECT(path, **options | {"timeout": 0}),
+                ),
+                pytest.raises(RunError, match="cannot be opened: SQLITE_BUSY") as held,
+            ):
+                open_state(state)
+        assert "wait for the program that holds the state" in held.value.mend
+        for error in (denied, held):
+            assert "move" not in error.value.mend
