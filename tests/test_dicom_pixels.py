@@ -257,8 +257,8 @@ def test_overlay_bits_are_masked_and_overlay_groups_ignored() -> None:
 def test_a_bits_stored_that_is_too_low_is_no_reason_to_turn_white_into_black(
     signed: int, syntax: str
 ) -> None:
-    values = film_values().astype(np.int32) - 12000 * signed
-    dataset = film_dataset(BitsStored=12, HighBit=11, PixelRepresentation=signed)
+    values = film_values().astype(np.int32)
+    dataset = film_dataset(BitsStored=14 + signed, HighBit=13 + signed, PixelRepresentation=signed)
     dataset.PixelData = values.astype("<u2").tobytes()
     content = written(dataset)
     if syntax == RLELossless:
@@ -283,6 +283,11 @@ def test_words_and_garbage_in_the_unused_bits_are_cleared() -> None:
     dataset = film_dataset(BitsStored=12, HighBit=11, PixelRepresentation=1)
     dataset.PixelData = (signed & 0xFFF).astype("<u2").tobytes()
     assert np.array_equal(stored(written(dataset)).stored.values, signed)
+    # Nor that of padding, beside which nothing is negative.
+    padded = film_values().astype(np.int16) >> 4
+    padded[:40], padded[:, :20] = -2048, -2048
+    dataset.PixelData = (padded & 0xFFF).astype("<u2").tobytes()
+    assert np.array_equal(stored(written(dataset)).stored.values, padded)
 
 
 # --- sign and padding ---------------------------------------------------------------------------
