@@ -147,7 +147,7 @@ def init(
     line = "" if systemd is not None else cron_line(command, sending, fetching)
     made = [path for path in files if path.suffix in {".service", ".timer"}]
     python = Path(sys.executable)
-    _print_lines(list(check_setup(program, python, studies, out, line, made)))
+    _print_lines(list(check_setup(program, python, studies, out, line, made, config)))
     if publish:
         note("publish needs a door in the site file: [publish], [worklist] or [csv.NAME]")
     if pull:

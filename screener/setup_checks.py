@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shlex
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from screener.doctor import Line, State
 from screener.site_template import ACCOUNT
@@ -24,6 +27,7 @@ def check_setup(
     out: Path,
     cron: str,
     units: Sequence[Path] = (),
+    config: Path | None = None,
 ) -> Iterator[Line]:
     """Try what the nightly run will need.
 
@@ -34,6 +38,7 @@ def check_setup(
         out: The output folder.
         cron: The line for cron; empty where units are written.
         units: The unit files that were written.
+        config: The site file that was written.
     """
     yield _program(program, interpreter)
     uid: int | None = None
@@ -44,11 +49,10 @@ def check_setup(
         yield Line("account", State.FAILS, f"no account {ACCOUNT!r} here", mend)
     else:
         yield Line("account", State.WORKS, f"{ACCOUNT}, uid {uid}")
-    if os.path.isdir(studies):
-        yield Line("studies", State.WORKS, f"{studies}")
-    else:
-        yield Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
+    yield _studies(studies)
     yield _output(out, uid)
+    if config is not None and uid is not None:
+        yield _site_file(config)
     if cron:
         yield _cron(cron)
     if units:
@@ -68,7 +72,69 @@ def _program(program: Path, interpreter: Path) -> Line:
     if closed:
         mend = f"chmod o+x {_quoted(closed[-1])}, or install program and Python under /opt"
         return Line("program", State.FAILS, f"other accounts may not use {closed[-1]}", mend)
+    if _as_account(program, "--version") is False:
+        # A root whose files are its own alone (umask 077) has closed what the script loads.
+        mend = f"chmod -R go+rX {_quoted(Path(sys.prefix))}, and what is above it"
+        return Line("program", State.FAILS, f"{ACCOUNT} cannot run {program}", mend)
     return Line("program", State.WORKS, f"{program}")
+
+
+def _studies(studies: Path) -> Line:
+    if not os.path.isdir(studies):
+        return Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
+    if _as_account("test", "-r", studies, "-a", "-x", studies) is False:
+        mend = f"let it, by the group of the studies for example: usermod -a -G GROUP {ACCOUNT}"
+        return Line("studies", State.FAILS, f"{ACCOUNT} may not list {studies}", mend)
+    return Line("studies", State.WORKS, f"{studies}")
+
+
+def _site_file(config: Path) -> Line:
+    if _as_account("test", "-r", config) is not False:
+        return Line("site file", State.WORKS, f"{config}")
+    folder = config.parent
+    closed = [place for place in folder.parents if _as_account("test", "-x", place) is False]
+    if closed:
+        mend = f"chmod o+x {_quoted(closed[-1])}, or have the file elsewhere"
+    else:
+        both = f"{_quoted(folder)} {_quoted(config)}"
+        mend = f"chgrp {_group()} {both} && chmod g+rX {both}"
+    return Line("site file", State.FAILS, f"{ACCOUNT} may not read {config}", mend)
+
+
+def _group() -> str:
+    """The account's own group, whose name is not always the account's."""
+    gid = pwd.getpwnam(ACCOUNT).pw_gid
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _as_account(*command: str | Path) -> bool | None:
+    """Whether a command succeeds as the account of the nights; None where that cannot be asked."""
+    try:
+        account = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return None
+    become: dict[str, Any] = {}
+    if os.geteuid() != account.pw_uid:
+        if os.geteuid() != 0:
+            return None
+        groups = os.getgrouplist(ACCOUNT, account.pw_gid)
+        become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+    try:
+        done = subprocess.run(
+            command,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_PATIENCE_S,
+            **become,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def _output(out: Path, uid: int | None) -> Line:

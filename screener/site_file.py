@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from screener.errors import UsageError
+from screener.lock import this_account
 
 Schema = TypeVar("Schema")
 _LARGEST = 1 << 20
+_LET_READ = "let {account} read it and enter its folder: chgrp and chmod g+rX, of both"
 
 
 def read_site_file(path: Path, schema: type[Schema]) -> Schema:
@@ -31,10 +33,11 @@ def read_site_file(path: Path, schema: type[Schema]) -> Schema:
     try:
         table = tomllib.loads(_content(path).decode("utf-8-sig"))
     except OSError as error:
+        denied = isinstance(error, PermissionError)
         raise UsageError(
             f"the site file {str(path)!r} cannot be read",
             error.strerror or "",
-            "`screener init` writes one",
+            _LET_READ.format(account=this_account()) if denied else "`screener init` writes one",
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"the site file {str(path)!r} is not UTF-8", mend="save it so") from None

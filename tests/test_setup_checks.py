@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,35 @@ def test_units_that_systemd_cannot_read(tmp_path: Path, monkeypatch: pytest.Monk
         assert line.mend == f"systemd-analyze verify {unit}"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert check(tmp_path, cron="", units=[unit])["units"].state is State.ABSENT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another account")
+def test_what_root_keeps_to_itself_is_closed_to_the_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A root whose umask is 077 makes a site file that no night can read."""
+    monkeypatch.setattr(setup_checks, "ACCOUNT", "nobody")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        top = Path(name)
+        top.chmod(0o755)
+        folder = top / "etc"
+        folder.mkdir(mode=0o700)
+        config = folder / "site.toml"
+        config.touch(0o600)
+        studies = top / "studies"
+        studies.mkdir(mode=0o700)
+        program = top / "screener"
+        program.write_text("#!/bin/sh\ntest -r /root\n", encoding="utf-8")
+        program.chmod(0o755)
+        lines = check(top, config=config, studies=studies, program=program)
+        failing = {subject for subject, line in lines.items() if line.state is State.FAILS}
+        assert failing == {"program", "studies", "output", "site file"}
+        subprocess.run(["sh", "-euc", lines["site file"].mend], check=True)
+        studies.chmod(0o755)
+        program.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+        lines = check(top, config=config, studies=studies, program=program)
+        assert {subject for subject, line in lines.items() if line.state is State.FAILS} == {
+            "output"
+        }
+        top.chmod(0o700)
+        assert check(top, config=config)["site file"].mend.startswith(f"chmod o+x {top}, ")
