@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from screener.eligibility import judge_header
 from screener.errors import FileRejected
 from screener.outcomes import ReasonCode, Warn
 from screener.preprocess import Lut, Window, preprocess
+from screener.stored_values import cells_to_values
 from tests.dicom_films import (
     DATA,
     PYDICOM_FILES,
@@ -265,6 +267,18 @@ def test_a_bits_stored_that_is_too_low_is_no_reason_to_turn_white_into_black(
         dataset.compress(RLELossless, generate_instance_uid=False)
         content = written(dataset, RLELossless)
     assert rejection_of(content) is ReasonCode.INVALID_PIXELS
+
+
+def test_looking_at_the_unused_bits_of_a_large_film_takes_no_gigabytes() -> None:
+    cells = np.full((6000, 6000), 0x1234, np.uint16)
+    tracemalloc.start()
+    try:
+        values = cells_to_values(cells, 12, signed=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert int(values.max()) == 0x234
+    assert most < values.nbytes + (200 << 20)
 
 
 def test_words_and_garbage_in_the_unused_bits_are_cleared() -> None:
