@@ -31,7 +31,7 @@ from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of
 from screener.identifiers import pseudonym, read_key
 from screener.keys import under
 from screener.ledger import Ledger
-from screener.ledger_schema import files_of_state, reason_and_mend, require_state
+from screener.ledger_schema import files_of_state, require_state
 from screener.lock import run_lock
 from screener.manifest import MANIFEST, RUNS, read_manifest
 from screener.night import Night
@@ -41,6 +41,7 @@ from screener.report_facts import LastReport, last_report, other_folders
 from screener.reporting import publish
 from screener.screening import operating_points
 from screener.settings import Settings
+from screener.state_errors import reason_and_mend
 from screener.summary import Stop
 from screener.tombstones import BEGUN, Tombstones
 
