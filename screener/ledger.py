@@ -19,8 +19,8 @@ import numpy as np
 
 from screener.domain import FileStamp, Instance, OperatingPoint, Radiograph, Score
 from screener.errors import UsageError
+from screener.ledger_errors import state_errors
 from screener.ledger_schema import HEADER_COLUMNS, open_state
-from screener.state_errors import state_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from screener.domain import Instance
 from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
-from screener.state_errors import reason_and_mend
+from screener.ledger_errors import reason_and_mend
 
 LEDGER_VERSION = 3
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")

@@ -14,9 +14,7 @@ In this order, so that a kill at any moment leaves enough for the same command t
 from __future__ import annotations
 
 import json
-import mmap
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -28,20 +26,20 @@ from screener.durable import disk_errors, private_files
 from screener.errors import RunError, UsageError
 from screener.examine_settings import ExamineSettings
 from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of, shred
-from screener.identifiers import pseudonym, read_key
+from screener.kept_reports import reports_in, reports_with
 from screener.keys import under
 from screener.ledger import Ledger
+from screener.ledger_errors import reason_and_mend
 from screener.ledger_schema import files_of_state, require_state
 from screener.lock import run_lock
-from screener.manifest import MANIFEST, RUNS, read_manifest
+from screener.manifest import read_manifest
 from screener.night import Night
 from screener.precision import KEPT, choose_bundle
-from screener.publication import finish_interrupted, last_number, number_of, remove_runs
+from screener.publication import finish_interrupted, last_number, remove_runs
 from screener.report_facts import LastReport, last_report, other_folders
 from screener.reporting import publish
 from screener.screening import operating_points
 from screener.settings import Settings
-from screener.state_errors import reason_and_mend
 from screener.summary import Stop
 from screener.tombstones import BEGUN, Tombstones
 
@@ -180,12 +178,12 @@ def _purge(
     found = footprint_of(ledger, patient)
     doomed = set(json.loads(ledger.setting(BEGUN) or "[]"))
     issuers = issuers_of(ledger, patient.patient_id)
-    doomed |= set(_reports_with(folder, patient, found, issuers))
+    doomed |= set(reports_with(folder, patient, found, issuers))
     tombstones, others = Tombstones(ledger, path), other_folders(ledger, folder)
     again = tombstones.has(patient.patient_id, patient.issuer)
     if others and again:
         # Purged from another folder: by what their reports here are known is forgotten already.
-        doomed |= set(_reports(folder))
+        doomed |= set(reports_in(folder))
     manifest = _manifest(folder)
     night = None
     if manifest is not None and (found.images or manifest["run_id"] in doomed):
@@ -227,46 +225,6 @@ def _purge(
 def _manifest(folder: Path) -> dict[str, Any] | None:
     with disk_errors():
         return read_manifest(folder)
-
-
-def _reports_with(
-    folder: Path, patient: Patient, found: Footprint, issuers: Sequence[str]
-) -> Iterator[str]:
-    """The kept reports that may hold the patient; one too many is only history."""
-    wanted = [patient.patient_id, *found.study_uids]
-    key = folder.with_name(f"{folder.name}.key")
-    if key.exists():
-        secret = read_key(key, folder)
-        wanted += [
-            pseudonym(secret, "patient_id", f"{issuer}\n{patient.patient_id}")
-            for issuer in {patient.issuer or "", *issuers}
-        ]
-    words = b"|".join(re.escape(word.encode("utf-8", "surrogatepass")) for word in wanted)
-    pattern = re.compile(rb"(?<![0-9A-Za-z.])(?:%b)(?![0-9A-Za-z.])" % words)
-    with disk_errors():
-        for name in _reports(folder):
-            number = number_of(name)
-            first = found.first_run
-            seen = first is not None and number is not None and number >= first
-            if seen or any(_holds(file, pattern) for file in (folder / RUNS / name).iterdir()):
-                yield name
-
-
-def _reports(folder: Path) -> list[str]:
-    """The names of the kept reports."""
-    runs = folder / RUNS
-    with disk_errors():
-        return sorted(run.name for run in runs.iterdir() if run.is_dir()) if runs.is_dir() else []
-
-
-def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
-    if file.name == MANIFEST or not file.is_file() or not file.stat().st_size:
-        return False
-    with (
-        file.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return bool(pattern.search(content))
 
 
 def _night(

@@ -28,12 +28,12 @@ from screener.errors import (
 from screener.examine_settings import ExamineSettings
 from screener.identifiers import report_key
 from screener.ledger import Ledger
+from screener.ledger_errors import reason_and_mend
 from screener.ledger_schema import kept_setting
 from screener.lock import run_lock
 from screener.log import EventLog
 from screener.precision import KEPT, choose_bundle
 from screener.settings import Settings
-from screener.state_errors import reason_and_mend
 from screener.tombstones import BEGUN
 from screener.workers import WorkerPool
 

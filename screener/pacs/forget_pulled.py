@@ -18,11 +18,11 @@ from screener.dicom import read_instance
 from screener.domain import Limits
 from screener.durable import sync_folder
 from screener.errors import FileRejected, UsageError
+from screener.ledger_errors import state_errors
 from screener.lock import state_lock
 from screener.pacs.arrival import UNDATED, Shelf
 from screener.pacs.pull_state import PullState
 from screener.purge import Remove, Traces
-from screener.state_errors import state_errors
 
 _STATE = ".pull.sqlite"
 _FETCHED = re.compile(rf"([0-9]{{8}}|{UNDATED})/[0-9a-f]{{32}}/[0-9a-f]{{32}}\.dcm")

@@ -18,6 +18,7 @@ from pathlib import Path
 from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
+from screener.ledger_errors import state_errors
 from screener.ledger_schema import require_state
 from screener.lock import run_lock
 from screener.pacs.answer import Answer, Reply
@@ -31,7 +32,6 @@ from screener.pacs.queue import Queue
 from screener.pacs.sending import Store, send
 from screener.reporting import site_layout
 from screener.settings import Settings
-from screener.state_errors import state_errors
 from screener.summary import Stop
 
 NETWORK = ("dicomweb", "dimse")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from screener.durable import private_files
 from screener.errors import RunError, UsageError
+from screener.ledger_errors import state_errors
 from screener.lock import refuse_root, state_lock
 from screener.pacs.arrival import NoRoomError, Shelf
 from screener.pacs.dimse_archive import DimseArchive
@@ -27,7 +28,6 @@ from screener.pacs.receiver import receiving
 from screener.pacs.web_archive import WebArchive
 from screener.pacs.window import LAST, Window, since_date, since_mark, study_dates, zone_of
 from screener.settings import Settings
-from screener.state_errors import state_errors
 from screener.summary import Stop
 
 SOP_CLASSES = (

@@ -20,9 +20,9 @@ from typing import Self
 
 from screener.errors import UsageError
 from screener.identifiers import pseudonym, read_or_make_key
+from screener.ledger_errors import state_errors
 from screener.pacs.archive import Film
 from screener.pacs.window import stamp
-from screener.state_errors import state_errors
 
 VERSION = 1
 OBJECT, STUDY = "object", "study"
