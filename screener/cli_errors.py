@@ -46,7 +46,7 @@ def as_usage_error(error: typer.TyperException) -> UsageError:
     path = context.command_path if context is not None else "screener"
     listed = f"`{path} --help` lists all"
     words = error.format_message().replace("Value error, ", "").strip().rstrip(".")
-    if (given := _given(error)) is not None:
+    if (given := _given(error)) is not None and repr(given) not in words:
         words = f"{words.partition(', unable to parse')[0]}, not {given!r}"
     if hasattr(error, "possibilities"):
         option = str(getattr(error, "option_name", ""))
