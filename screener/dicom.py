@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from screener.dicom_elements import Elements
     from screener.dicom_header import Header
 
+_WANTED = frozenset((*Tag, *OVERLAY_BIT_POSITIONS))
 _DICOMDIR = "1.2.840.10008.1.3.10"
 # JPEG Baseline and Extended, JPEG-LS near-lossless; JPEG 2000 and HTJ2K that need not be lossless.
 _ALWAYS_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
@@ -72,7 +73,7 @@ def read_instance(content: memoryview, limits: Limits) -> DicomFile:
         FileRejected: MALFORMED, TRUNCATED or BOMB where not even the SOP class can be told, and
             DICOMDIR.
     """
-    header = read_header(content, limits, (*Tag, *OVERLAY_BIT_POSITIONS))
+    header = read_header(content, limits, _WANTED)
     elements, meta = header.elements, header.meta
     sop_class_uid = _either(header, Tag.SOP_CLASS_UID, Tag.MEDIA_STORAGE_SOP_CLASS_UID)
     if _DICOMDIR in (sop_class_uid, meta.uid(Tag.MEDIA_STORAGE_SOP_CLASS_UID)):

@@ -25,7 +25,7 @@ from screener.domain import Limits, Rejection
 from screener.outcomes import ReasonCode, Warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -88,7 +88,7 @@ class Header:
     warnings: set[Warn] = field(default_factory=set)
 
 
-def read_header(content: memoryview, limits: Limits, wanted: Iterable[int]) -> Header:
+def read_header(content: memoryview, limits: Limits, wanted: frozenset[int]) -> Header:
     """Read the elements in `wanted` up to the pixel data. Never raises for what the bytes hold.
 
     Args:
@@ -102,7 +102,7 @@ def read_header(content: memoryview, limits: Limits, wanted: Iterable[int]) -> H
         start = 132
         if _FOREIGN.match(content[:128]):
             warned.add(Warn.PREAMBLE)
-    reader = _Reader(content, limits, frozenset(wanted))
+    reader = _Reader(content, limits, wanted)
     meta_elements = reader.read(start, little=True, implicit=False, stop=_after_group_2)
     meta = Elements(meta_elements, little=True, warnings=warned)
     start = reader.position
@@ -110,7 +110,7 @@ def read_header(content: memoryview, limits: Limits, wanted: Iterable[int]) -> H
     fault = None
     if syntax == DEFLATED_LITTLE_ENDIAN:
         content, fault = _inflate(content[start:], limits.memory_bytes // 4)
-        reader, start = _Reader(content, limits, frozenset(wanted)), 0
+        reader, start = _Reader(content, limits, wanted), 0
     syntax, little, implicit, odd = _encoding(content[start : start + 6], syntax)
     if odd:
         warned.add(Warn.HEADER)

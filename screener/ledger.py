@@ -72,7 +72,7 @@ class Ledger:
 
         Raises:
             sqlite3.Error: the disk is full or failing; what was committed before is intact. The
-                caller's boundary tells it, as `screener.ledger_schema.state_errors` does.
+                caller's boundary tells it, as `screener.ledger_errors.state_errors` does.
         """
         self.db.execute("COMMIT")
         self.db.execute("BEGIN")

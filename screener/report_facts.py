@@ -68,8 +68,9 @@ class LastReport:
 
     def keep(self, ledger: Ledger) -> None:
         """Keep it as the last of its folder, and of all folders that share the state."""
+        text = self.write()
         for key in (_key(self.out), LAST):
-            ledger.keep_setting(key, self.write())
+            ledger.keep_setting(key, text)
 
     def apply(self, settings: Settings) -> Settings:
         """The settings of the site file with what the command line of the report gave.
