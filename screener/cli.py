@@ -192,7 +192,7 @@ def scan(
     Example: screener scan /data/studies --out /data/report --config /etc/screener/site.toml
     """
     given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
-    from screener.lock import refuse_root
+    from screener.accounts import refuse_root
     from screener.log import EventLog
     from screener.path_count import PathCount
     from screener.settings import load_settings

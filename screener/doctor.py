@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from screener.accounts import quoted, refuse_root, this_account
 from screener.errors import ScreenerError, UsageError
 from screener.ledger_schema import files_of_state
-from screener.lock import refuse_root, this_account
 
 EXTRAS = ("evaluate", "train", "pacs", "sign")
 SPARE_BYTES = 1024**3
@@ -220,8 +219,8 @@ def write_in(folder: Path) -> None:
 
 def folder_of_account(folder: Path) -> str:
     """The command by which root makes a folder that this account alone may use."""
-    quoted = shlex.quote(str(folder))
-    return f"mkdir -p {quoted} && chown {this_account()} {quoted} && chmod 700 {quoted}"
+    name = quoted(folder)
+    return f"mkdir -p {name} && chown {this_account()} {name} && chmod 700 {name}"
 
 
 def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
@@ -238,15 +237,13 @@ def _folder(out: Path, *, state_elsewhere: bool = False) -> Iterator[Line]:
         yield Line(name, State.FAILS, "another account's, and this is root", error.mend)
     closed = [each.name for each in _written_before(out) if not os.access(each, os.R_OK | os.W_OK)]
     if closed:
-        mend = f"chown -R {this_account()} {shlex.quote(str(out))}"
+        mend = f"chown -R {this_account()} {quoted(out)}"
         yield Line(name, State.FAILS, f"{', '.join(closed)} may not be written", mend)
     free = shutil.disk_usage(out).free
     if free < SPARE_BYTES:
         yield Line(name, State.FAILS, f"{free / 1e6:.0f} MB are free", "free at least 1 GB")
     if out.stat().st_mode & 0o007:
-        yield Line(
-            name, State.FAILS, "open to every account", f"chmod o-rwx {shlex.quote(str(out))}"
-        )
+        yield Line(name, State.FAILS, "open to every account", f"chmod o-rwx {quoted(out)}")
     kind = file_system(out)
     if kind in NETWORK_FILE_SYSTEMS and not state_elsewhere:
         mend = "give --state a file on a local disk"

@@ -13,7 +13,6 @@ import hmac
 import os
 import re
 import secrets
-import shlex
 import stat
 from base64 import b32encode
 from contextlib import suppress
@@ -21,9 +20,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from screener.accounts import quoted, this_account
 from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
-from screener.lock import this_account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,13 +210,12 @@ def _mend(path: Path, error: OSError) -> str:
     # os.path: it is not there where its folder may not be looked into.
     if not os.path.exists(path):
         return f"make it once, as root: {command_for_key(path)}"
-    return f"give it to this account, as root: chown {this_account()} {shlex.quote(str(path))}"
+    return f"give it to this account, as root: chown {this_account()} {quoted(path)}"
 
 
 def command_for_key(path: Path) -> str:
     """The command by which root makes a key where this account may not."""
-    quoted = shlex.quote(str(path))
-    return f"openssl rand -hex 32 | install -o {this_account()} -m 600 /dev/stdin {quoted}"
+    return f"openssl rand -hex 32 | install -o {this_account()} -m 600 /dev/stdin {quoted(path)}"
 
 
 def _read_key(path: Path) -> bytes:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from screener.errors import LockedError, RunError, UsageError
+from screener.accounts import refuse_root
+from screener.errors import LockedError, RunError
 
 
 @contextmanager
@@ -59,46 +58,3 @@ def state_lock(*files: Path) -> Iterator[None]:
                     "wait for it, or look for a hung run with `ps`",
                 ) from error
         yield
-
-
-def this_account() -> str:
-    """Who runs this, for a command: `$USER` is root's own where root calls it by `runuser`."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def refuse_root(out: Path) -> None:
-    """Refuse to write as root into the output folder of another account.
-
-    Keys, logs and kept reports of root can neither be read nor linked by that account: each of its
-    nights would fail from then on. A file is made to see whose it becomes, for on many a share
-    (CIFS, NFS without root) every file has one owner.
-
-    Raises:
-        UsageError: this is root, and what it would write is not the folder's owner's.
-    """
-    if os.geteuid() != 0:
-        return
-    # What is missing or cannot be written is told by whoever makes or opens it.
-    with suppress(OSError):
-        owner = out.stat().st_uid
-        # Its own folder is not touched: a file is made only where it decides.
-        if owner == 0 or owner == _owner_of_new(out):
-            return
-        try:
-            account = f"runuser -u {pwd.getpwuid(owner).pw_name} --"
-        except KeyError:
-            account = f"setpriv --reuid={owner} --clear-groups"
-        raise UsageError(
-            f"the output folder {str(out)!r} is another account's, and this is root",
-            "that account could not read what root writes; nothing was written",
-            f"put `{account}` before the command, or give the folder to root",
-        )
-
-
-def _owner_of_new(folder: Path) -> int:
-    """Whose a file becomes that is made in a folder."""
-    with tempfile.TemporaryFile(dir=folder) as stream:
-        return os.fstat(stream.fileno()).st_uid

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from screener.accounts import quoted
 from screener.doctor import Line, State
 from screener.site_template import ACCOUNT
 
@@ -70,18 +71,18 @@ def _program(program: Path, interpreter: Path) -> Line:
         if not place.stat().st_mode & stat.S_IXOTH
     ]
     if closed:
-        mend = f"chmod o+x {_quoted(closed[-1])}, or install program and Python under /opt"
+        mend = f"chmod o+x {quoted(closed[-1])}, or install program and Python under /opt"
         return Line("program", State.FAILS, f"other accounts may not use {closed[-1]}", mend)
     if _as_account(program, "--version") is False:
         # A root whose files are its own alone (umask 077) has closed what the script loads.
-        mend = f"chmod -R go+rX {_quoted(Path(sys.prefix))}, and what is above it"
+        mend = f"chmod -R go+rX {quoted(Path(sys.prefix))}, and what is above it"
         return Line("program", State.FAILS, f"{ACCOUNT} cannot run {program}", mend)
     return Line("program", State.WORKS, f"{program}")
 
 
 def _studies(studies: Path) -> Line:
     if not os.path.isdir(studies):
-        return Line("studies", State.FAILS, f"no folder {studies}", f"mount {_quoted(studies)}")
+        return Line("studies", State.FAILS, f"no folder {studies}", f"mount {quoted(studies)}")
     if _as_account("test", "-r", studies, "-a", "-x", studies) is False:
         mend = f"let it, by the group of the studies for example: usermod -a -G GROUP {ACCOUNT}"
         return Line("studies", State.FAILS, f"{ACCOUNT} may not list {studies}", mend)
@@ -94,9 +95,9 @@ def _site_file(config: Path) -> Line:
     folder = config.parent
     closed = [place for place in folder.parents if _as_account("test", "-x", place) is False]
     if closed:
-        mend = f"chmod o+x {_quoted(closed[-1])}, or have the file elsewhere"
+        mend = f"chmod o+x {quoted(closed[-1])}, or have the file elsewhere"
     else:
-        both = f"{_quoted(folder)} {_quoted(config)}"
+        both = f"{quoted(folder)} {quoted(config)}"
         mend = f"chgrp {_group()} {both} && chmod g+rX {both}"
     return Line("site file", State.FAILS, f"{ACCOUNT} may not read {config}", mend)
 
@@ -138,7 +139,7 @@ def _as_account(*command: str | Path) -> bool | None:
 
 
 def _output(out: Path, uid: int | None) -> Line:
-    mend = f"install -d -o {ACCOUNT} -m 700 {_quoted(out)}"
+    mend = f"install -d -o {ACCOUNT} -m 700 {quoted(out)}"
     if not os.path.isdir(out):
         return Line("output", State.FAILS, f"no folder {out}", mend)
     if uid is not None and out.stat().st_uid != uid:
@@ -178,7 +179,3 @@ def _units(units: Sequence[Path]) -> Line:
         mend = f"systemd-analyze verify {shlex.join(map(str, units))}"
         return Line("units", State.FAILS, said[0] if said else "not valid", mend)
     return Line("units", State.WORKS, "systemd-analyze finds nothing wrong")
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import grp
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from screener.accounts import quoted, this_account
 from screener.doctor import (
     NETWORK_FILE_SYSTEMS,
     Line,
@@ -23,7 +23,6 @@ from screener.doctor import (
 )
 from screener.errors import ScreenerError
 from screener.identifiers import command_for_key, key_path, read_key
-from screener.lock import this_account
 from screener.log import LOG_FLAGS, holds_another
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _state(state: Path) -> Line:
         return Line(name, State.FAILS, os.strerror(error.errno or 0), _made(folder))
     if state.exists() and not os.access(state, os.R_OK | os.W_OK):
         return Line(
-            name, State.FAILS, "may not be written", f"chown {this_account()} {_quoted(state)}"
+            name, State.FAILS, "may not be written", f"chown {this_account()} {quoted(state)}"
         )
     kind = file_system(folder)
     if kind in NETWORK_FILE_SYSTEMS:
@@ -113,7 +112,3 @@ def _made(folder: Path) -> str:
     if os.path.exists(folder):
         return f"let this account write in {folder}, or name another folder in the site file"
     return folder_of_account(folder)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from screener.accounts import this_account
 from screener.errors import UsageError
-from screener.lock import this_account
 
 Schema = TypeVar("Schema")
 _LARGEST = 1 << 20

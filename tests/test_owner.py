@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from screener import doctor, lock
+from screener import accounts, doctor
+from screener.accounts import refuse_root
 from screener.doctor import State, examine_machine
 from screener.durable import disk_errors
 from screener.errors import RunError, UsageError
-from screener.lock import refuse_root, run_lock
+from screener.lock import run_lock
 from screener.pacs.doors import DicomWeb
 from screener.pacs.pull import pull
 from screener.settings import Settings
@@ -31,7 +32,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         os.chown(folder, ACCOUNT, ACCOUNT)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        monkeypatch.setattr(lock, "_owner_of_new", lambda _: 0)
+        monkeypatch.setattr(accounts, "_owner_of_new", lambda _: 0)
     return folder
 
 
@@ -68,7 +69,7 @@ def test_root_fetches_nothing_into_the_studies_of_another_account(foreign: Path)
 def test_a_share_where_every_file_has_one_owner_is_written(
     foreign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "_owner_of_new", lambda folder: folder.stat().st_uid)
+    monkeypatch.setattr(accounts, "_owner_of_new", lambda folder: folder.stat().st_uid)
     refuse_root(foreign)
 
 
@@ -114,7 +115,7 @@ def test_nothing_is_tried_in_a_folder_of_its_own(
         raise AssertionError(f"a file was made in {folder}")
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(lock, "_owner_of_new", tried)
+    monkeypatch.setattr(accounts, "_owner_of_new", tried)
     (tmp_path / "out").mkdir()
     status = os.stat(tmp_path / "out")
     monkeypatch.setattr(Path, "stat", lambda _: os.stat_result((*status[:4], 0, *status[5:10])))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
+from screener.accounts import refuse_root
 from screener.durable import private_files
 from screener.errors import RunError, UsageError
 from screener.ledger_errors import state_errors
-from screener.lock import refuse_root, state_lock
+from screener.lock import state_lock
 from screener.pacs.arrival import NoRoomError, Shelf
 from screener.pacs.dimse_archive import DimseArchive
 from screener.pacs.fetching import Fetched, Fetching, ShutError
