@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,20 @@ from screener.errors import UsageError
 def quoted(path: Path) -> str:
     """A path as a shell takes it."""
     return shlex.quote(str(path))
+
+
+def may_see_file(path: Path) -> bool:
+    """Whether a regular file is there.
+
+    Unlike `Path.is_file`, which takes some of what the account may not look at for nothing.
+
+    Raises:
+        OSError: It cannot be looked for.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def this_account() -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
+from screener.accounts import may_see_file
 from screener.errors import UsageError
 from screener.model_card import CARD_KEY, INPUT, ModelCard, read_card, write_card
 from screener.preprocess import PREPROCESSING, SIZE
@@ -111,9 +111,7 @@ def _read(path: Path | None, precision: Literal["float", "int8"]) -> bytes:
             )
         return shipped.read_bytes()
     try:
-        is_file = stat.S_ISREG(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        is_file = False
+        is_file = may_see_file(path)
     except OSError as error:
         raise _unreadable(path, error) from error
     if not is_file:

@@ -12,7 +12,7 @@ from screener import __version__
 from screener.discovery import path_of_display
 from screener.errors import UsageError
 from screener.ledger import Ledger
-from screener.ledger_schema import require_state
+from screener.ledger_errors import require_state
 from screener.outcomes import REASONS, WARNINGS, ReasonCode, Warn
 from screener.report.pictures import map_of
 from screener.report.rows import shown_path

@@ -16,7 +16,7 @@ from pathlib import Path
 from screener.domain import Instance
 from screener.durable import sync_folder, write_file, writer_of
 from screener.errors import RunError, UsageError
-from screener.ledger_errors import reason_and_mend
+from screener.ledger_errors import reason_and_mend, refuse_no_file
 
 LEDGER_VERSION = 3
 HEADER_COLUMNS = tuple(f.name for f in fields(Instance) if f.name != "warnings")
@@ -208,8 +208,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         UsageError: the state was written by a newer program.
         RunError: the file cannot be opened or is no state.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"the state {str(path)!r} is no regular file", mend="name another")
+    refuse_no_file(path)
     db: sqlite3.Connection | None = None
     strange = ""
     _let_write(path)
@@ -253,28 +252,6 @@ def _not_opened(path: Path, error: Exception, strange: str) -> RunError:
     return RunError(
         f"the state {str(path)!r} cannot be opened: {reason}", "the last report is intact", mend
     )
-
-
-def require_state(path: Path) -> None:
-    """Refuse to go on without a state.
-
-    Raises:
-        UsageError: there is none, or none that this account may see.
-    """
-    try:
-        found = stat.S_ISREG(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        found = False
-    except OSError as error:
-        raise UsageError(
-            f"the state {str(path)!r} cannot be looked for",
-            os.strerror(error.errno or 0),
-            "run this as the account that scans",
-        ) from None
-    if not found:
-        raise UsageError(
-            f"no state {str(path)!r}", "it is written by `screener scan`", "name it with --state"
-        )
 
 
 def kept_setting(path: Path, key: str) -> str | None:

@@ -29,8 +29,8 @@ from screener.forget import Footprint, Patient, footprint_of, forget, issuers_of
 from screener.kept_reports import reports_in, reports_with
 from screener.keys import under
 from screener.ledger import Ledger
-from screener.ledger_errors import reason_and_mend
-from screener.ledger_schema import files_of_state, require_state
+from screener.ledger_errors import reason_and_mend, require_state
+from screener.ledger_schema import files_of_state
 from screener.lock import run_lock
 from screener.manifest import read_manifest
 from screener.night import Night

@@ -28,7 +28,7 @@ from screener.errors import (
 from screener.examine_settings import ExamineSettings
 from screener.identifiers import report_key
 from screener.ledger import Ledger
-from screener.ledger_errors import reason_and_mend
+from screener.ledger_errors import reason_and_mend, refuse_no_file
 from screener.ledger_schema import kept_setting
 from screener.lock import run_lock
 from screener.log import EventLog
@@ -172,8 +172,7 @@ def scan(
 
 def _require_state(state: Path, since: str) -> None:
     """What can be said of a state before a lock is made beside it."""
-    if os.path.exists(state) and not os.path.isfile(state):
-        raise UsageError(f"the state {str(state)!r} is no regular file", mend="name another")
+    refuse_no_file(state)
     if since and not os.path.exists(state):
         raise UsageError(
             f"no published run {since!r}",

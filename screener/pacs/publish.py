@@ -18,8 +18,7 @@ from pathlib import Path
 from screener.durable import private_files
 from screener.errors import UsageError
 from screener.ledger import Ledger
-from screener.ledger_errors import state_errors
-from screener.ledger_schema import require_state
+from screener.ledger_errors import require_state, state_errors
 from screener.lock import run_lock
 from screener.pacs.answer import Answer, Reply
 from screener.pacs.dicomweb import WebStore
