@@ -188,8 +188,10 @@ def test_pseudonyms_of_the_report_hold_here_too(
     scan([studies], tmp_path / "out", settings)
     publish(tmp_path / "out", settings)
     text = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir())
+    # Whole UIDs: one in some hundred runs a pseudonym begins with the digits of one of these.
+    uids = set(re.findall(r"[\d.]+", text))
     for number in FLAGGED:
-        assert study_uid(number) not in text
+        assert study_uid(number) not in uids
     assert "Plain" not in text
     assert "T000" not in text
 
