@@ -3,8 +3,8 @@
 In this kind of data borders, burned-in letters, contrast and sharpness give the source away
 (DeGrave 2021, doi:10.1038/s42256-021-00338-7), so they are made random, and films of one batch
 exchange them (`export.exchange`). The road of a real film is part of it: resampling, windows,
-JPEG. No left-right flip: the heart lies on one side. No image is blanked as the audit of
-`evaluate` blanks it.
+JPEG. Films are mirrored only where a recipe asks for it: the heart lies on one side. No image is
+blanked as the audit of `evaluate` blanks it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def augment(
     generator: torch.Generator,
     exchange: float = 0.0,
     strength: float = 1.0,
+    flip: float = 0.0,
 ) -> Tensor:
     """Change a batch at random.
 
@@ -43,10 +44,14 @@ def augment(
         generator: the only source of randomness.
         exchange: the share of the films that take tone, spectrum or surroundings of another film.
         strength: of every other change, in size or in the share of films: 0 for none.
+        flip: the share of the films that are mirrored left to right.
 
     Returns:
         float32 (N, 1, size, size) in [0, 1].
     """
+    if flip:
+        mirrored = chance(len(images), flip, generator).view(-1, 1, 1, 1) > 0
+        images = torch.where(mirrored, images.flip(-1), images)
     x = _move(images, size, generator, strength)
     if exchange:
         x = exchange_surroundings(x, exchange, generator)

@@ -29,8 +29,8 @@ class Recipe:
     the run ends early; 0 for never. The best of them is kept in any case. `exchange`: the share of
     films that take tone, spectrum or surroundings of another film (`export.exchange`). `mix_style`:
     the share whose early features take another film's style. `strength`: of all other augmentation.
-    `drop_path`: the chance that the last block is left out (`export.network`). `mixup`, `cutmix`:
-    see `export.mixing`. `average`: the decay of the weights' average; `tail`: the share of each
+    `flip`: the share that is mirrored left to right. `drop_path`: the chance that the last block is
+    left out (`export.network`). `mixup`, `cutmix`: see `export.mixing`. `average`: the decay of the weights' average; `tail`: the share of each
     stage, its end, in which the average's memory grows.
     """
 
@@ -46,6 +46,7 @@ class Recipe:
     exchange: float = 0.1
     mix_style: float = 0.3
     strength: float = 1.0
+    flip: float = 0.0
     drop_path: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -117,6 +118,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "exchange": (0, 1),
     "mix_style": (0, 1),
     "strength": (0, 1.5),
+    "flip": (0, 1),
     "drop_path": (0, 0.9),
     "mixup": (0, 10),
     "cutmix": (0, 10),

@@ -182,7 +182,9 @@ class Trainer:
             torch.manual_seed(seed)
             batch = images[chosen.to(self.source)][:, None].float() / 255
             recipe = self.recipe
-            batch = augment(batch, stage.size, generator, recipe.exchange, recipe.strength)
+            batch = augment(
+                batch, stage.size, generator, recipe.exchange, recipe.strength, recipe.flip
+            )
             batch, labels = self.mix(batch, self.labels["train"][chosen])
             tail = max(0, at - int((1 - recipe.tail) * count))
             earlier, loss = loss, self._update(batch, labels, tail)

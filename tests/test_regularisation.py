@@ -45,6 +45,18 @@ def test_augmentation_of_full_strength_is_the_default() -> None:
     assert torch.equal(one, other)
 
 
+def test_films_are_mirrored_where_a_recipe_asks_for_it_and_in_its_share_alone() -> None:
+    x = films(64)
+    plain, none, all_of_them, half = (
+        augment(given, 64, torch.Generator().manual_seed(2), strength=0.0, flip=flip)
+        for given, flip in ((x, 0.0), (x.flip(-1), 0.0), (x, 1.0), (x, 0.5))
+    )
+    assert torch.equal(all_of_them, none)
+    mirrored = (half == none).flatten(1).all(1)
+    assert torch.equal(half[~mirrored], plain[~mirrored])
+    assert 20 <= int(mirrored.sum()) <= 44
+
+
 def test_drop_path_leaves_later_blocks_out_more_often_and_only_in_training() -> None:
     torch.manual_seed(0)
     network = Network(1, drop_path=0.6)
