@@ -30,8 +30,8 @@ class Recipe:
     films that take tone, spectrum or surroundings of another film (`export.exchange`). `mix_style`:
     the share whose early features take another film's style. `strength`: of all other augmentation.
     `flip`: the share that is mirrored left to right. `drop_path`: the chance that the last block is
-    left out (`export.network`). `mixup`, `cutmix`: see `export.mixing`. `average`: the decay of the weights' average; `tail`: the share of each
-    stage, its end, in which the average's memory grows.
+    left out (`export.network`). `mixup`, `cutmix`: see `export.mixing`. `average`: the decay of the
+    weights' average; `tail`: the share of each stage, its end, in which the average's memory grows.
     """
 
     stages: tuple[Stage, ...]
