@@ -7,7 +7,6 @@ points on the calibration split. The test split is not touched.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +26,7 @@ from export.novelty import (
     fit_novelty,
     vary_style,
 )
+from export.output import write_model
 from screener import __version__
 from screener.bundle import graph_sha256, set_card
 from screener.classifier import open_session
@@ -269,13 +269,11 @@ def write_bundle(model: ModelProto, card: ModelCard, out: Path, limit: int) -> P
 
     Raises:
         RunError: it is not under `limit` bytes.
+        UsageError: it cannot be written.
     """
     set_card(model, card)
     content = model.SerializeToString(deterministic=True)
     if len(content) >= limit:
         raise RunError(f"the bundle has {len(content)} bytes, not under {limit}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(out)
+    write_model(out, content)
     return out

@@ -8,10 +8,8 @@ the very sample that the threshold was fitted to, so they flatter a little. Need
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from export.dataset import LabelledImage, read_labels
 from export.evaluate import choose_part
 from export.metrics import bootstrap_by_group, threshold_at_sensitivity
 from export.models import BundleModel, finding_of, open_model
-from export.output import check_file
+from export.output import check_file, write_model
 from export.scoring import measure_images
 from screener.bundle import with_card
 from screener.classifier_providers import Device
@@ -100,7 +98,7 @@ def calibrate(
     finding = finding_of(opened.facts, part.images)
     measured = measure_images(opened, part.images, finding, tell, with_audit=False)
     found = fit(measured, card, card.findings[finding], name, target_sensitivity)
-    _write(out, with_card(opened.bundle, _with_site(card, found)))
+    write_model(out, with_card(opened.bundle, _with_site(card, found)))
     return found
 
 
@@ -210,21 +208,3 @@ def _with_site(card: ModelCard, found: SiteCalibration) -> ModelCard:
         study_operating_points=(*kept[1], found.study_point),
         site=found.sample,
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Written beside and renamed, so that a cut model never stands under its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"the model {str(path)!r} cannot be written",
-            error.strerror or type(error).__name__,
-            "name another file with --out",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

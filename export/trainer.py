@@ -203,10 +203,13 @@ class Trainer:
                 self._save(LAST)
 
     def _stale(self, begin: int, every: int) -> bool:
-        """True where the last `patience` validations were no better than one before."""
-        if not self.recipe.patience or self.best["step"] <= begin:
+        """True where the last `patience` validations were no better than what was best before.
+
+        The best may be what the run was given: validations count from where the stage began.
+        """
+        if not self.recipe.patience:
             return False
-        return self.step - self.best["step"] >= self.recipe.patience * every
+        return self.step - max(self.best["step"], begin) >= self.recipe.patience * every
 
     def _update(self, batch: Tensor, labels: Tensor, tail: int) -> Tensor:
         device = self.place.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.calibrate import _write, calibrate, fit, sample_sha256
+from export.calibrate import calibrate, fit, sample_sha256
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.figures import Measured
+from export.output import write_model
 from screener.bundle import load_bundle, with_card
 from screener.domain import Rejection
 from screener.errors import UsageError
@@ -199,7 +201,15 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path / "file" / "site.onnx", Path("/proc/none/site.onnx")):
         with pytest.raises(UsageError, match="cannot be written"):
-            _write(out, b"model")
+            write_model(out, b"model")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / f".site.onnx.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match="cannot be written") as told:
+        write_model(tmp_path / "site.onnx", b"model")
+    assert told.value.why == "No space left on device"
+    assert not list(tmp_path.iterdir())
 
 
 def test_sample_hash_knows_content_label_and_group(tmp_path: Path) -> None:
