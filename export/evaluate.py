@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from export.audit import audit, by_source
-from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
+from export.dataset import SPLITS, LabelledImage, manifest_sha256, read_labels, split_images
 from export.figures import Measured, figures
 from export.models import ModelFacts, finding_of, open_model
-from export.output import make_folder
+from export.output import keep_apart, make_folder
 from export.pixels import HEADER_COLUMNS, read_radiographs
 from export.scoring import measure_images
 from export.subgroups import columns_with_subgroups
@@ -86,6 +86,7 @@ def evaluate(
     Raises:
         UsageError: no such model or data, bad data, an unknown split or column, nothing readable.
     """
+    keep_apart(out, data)
     images = read_labels(data)
     opened = open_model(model, device)
     part = choose_part(images, opened.facts, split)
@@ -113,6 +114,8 @@ def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str |
     Raises:
         UsageError: an unknown split.
     """
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"no split {split!r}", mend=f"name one of {', '.join(SPLITS)}")
     if manifest_sha256(images) != facts.data_sha256:
         # A part of the training data, or a copy under other names, cannot be told from new films.
         reason = (
@@ -125,8 +128,6 @@ def choose_part(images: Sequence[LabelledImage], facts: ModelFacts, split: str |
     if split is None:
         reason = "all of them, WITH those that the model was trained on: no measure of new images"
         return Part("all", reason, list(images), trained)
-    if split not in parts:
-        raise UsageError(f"no split {split!r}", mend=f"name one of {', '.join(parts)}")
     reason = (
         f"the {split} part of the data that the model was trained on (groups apart, seed "
         f"{facts.seed})"

@@ -81,7 +81,8 @@ def auc_delong(scores: Scores, positive: Labels) -> Estimate | None:
     """Area under the ROC curve with DeLong's interval (1988), by ranks (Sun and Xu 2014).
 
     None where a class is missing. The interval is Wald's, cut at 0 and 1; at an area of exactly 1
-    it has no width, which says that the sample is too small for the question.
+    it has no width, which says that the sample is too small for the question. One image of a class
+    does not tell how far another would lie from it: then the interval is 0 to 1.
     """
     x, y = scores[positive], scores[~positive]
     m, n = len(x), len(y)
@@ -91,13 +92,11 @@ def auc_delong(scores: Scores, positive: Labels) -> Estimate | None:
     v10 = (joint[:m] - rankdata(x)) / n
     v01 = 1 - (joint[m:] - rankdata(y)) / m
     area = float(v10.mean())
-    variance = _variance(v10) / m + _variance(v01) / n
+    if min(m, n) == 1:
+        return Estimate(area, 0.0, 1.0)
+    variance = float(v10.var(ddof=1)) / m + float(v01.var(ddof=1)) / n
     margin = float(norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(variance)
     return Estimate(area, max(0.0, area - margin), min(1.0, area + margin))
-
-
-def _variance(values: NDArray[np.float64]) -> float:
-    return float(values.var(ddof=1)) if len(values) > 1 else 0.0
 
 
 def draw_groups(groups: Sequence[str], rounds: int, seed: int = 1) -> Iterator[NDArray[np.intp]]:

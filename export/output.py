@@ -28,14 +28,37 @@ def make_folder(out: Path) -> None:
         ) from error
 
 
-def check_file(out: Path) -> None:
-    """Check that a file can be written under this name; its folder is made.
+def keep_apart(out: Path, data: Path) -> None:
+    """Check that a folder of results does not lie in one of class folders.
+
+    What is written there would be read as labelled images the next time.
 
     Raises:
-        UsageError: it is a folder, or nothing can be written beside it.
+        UsageError: it does.
+    """
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"{str(out)!r} lies in the data",
+            "what is written there would be taken for labelled images",
+            "name a folder elsewhere with --out",
+        )
+
+
+def check_file(out: Path) -> None:
+    """Check that a model can be written under this name; its folder is made.
+
+    Raises:
+        UsageError: it is a folder or a file that is no model, or nothing can be written beside it.
     """
     if os.path.isdir(out):
         raise UsageError(f"{str(out)!r} is a folder", mend="name the file of the new model")
+    if out.exists() and out.suffix != ".onnx":
+        # A table of labels, a film, a checkpoint: a slip of the keys must not cost it.
+        raise UsageError(
+            f"{str(out)!r} is there already",
+            "only a file that ends in .onnx is replaced",
+            "name another file with --out",
+        )
     make_folder(out.parent)
 
 

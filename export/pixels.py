@@ -171,6 +171,10 @@ def _write_cache(cache: Path, key: str, pixels: NDArray[np.uint8]) -> None:
     """Written beside and renamed: a run that is killed leaves no half of it."""
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name(f".{cache.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        np.savez(stream, pixels=pixels, key=np.array(key))
-    temporary.replace(cache)
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, pixels=pixels, key=np.array(key))
+        temporary.replace(cache)
+    finally:
+        # What is left of it would keep a full disk full.
+        temporary.unlink(missing_ok=True)

@@ -71,6 +71,12 @@ def quantize(model: Path, data: Path, out: Path, *, negatives: Path | None = Non
     card = bundle.card
     if card.precision != "float":
         raise UsageError(f"{str(model)!r} is {card.precision} already", mend="give the float model")
+    if card.site is not None:
+        raise UsageError(
+            f"{str(model)!r} has a site's own operating point",
+            "it was fitted to the float model's scores, and int8 gives others",
+            "give the model from before `screener calibrate`, then calibrate what comes out",
+        )
     images = read_labels(data)
     if manifest_sha256(images) != card.training_data.manifest_sha256:
         raise UsageError(

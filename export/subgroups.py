@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,19 @@ if TYPE_CHECKING:
 MOST = 20
 BANDS = 4
 UNKNOWN = ""
+IDENTIFYING = re.compile(
+    r"(?i:name|mrn|accession|birth|referr|physician|(^|[_ -])u?id$"
+    r"|patient([_ -]?(id|no|nr|number|key))?$)|[a-z]U?ID$"
+)
+"""Columns that may say who the patient is: tabulated only where `--group-by` asks for them."""
 
 
 def columns_with_subgroups(images: Sequence[LabelledImage]) -> list[str]:
     """The further columns that are worth a table.
 
     Those of 2 to 20 values, each for at least two images on average, and numbers of more values (an
-    age), which are cut to bands; not those that are another for nearly each image (an identifier),
-    nor a header's where most images have none.
+    age), which are cut to bands; not those that are another for nearly each image (an identifier)
+    or are called like one, nor a header's where most images have none.
     """
     names = sorted({name for image in images for name in image.columns} - {"split"})
     chosen = []
@@ -35,6 +41,8 @@ def columns_with_subgroups(images: Sequence[LabelledImage]) -> list[str]:
         of_images = [image.columns.get(name, UNKNOWN) for image in images]
         values = set(of_images)
         if name.startswith(HEADER) and of_images.count(UNKNOWN) > len(images) / 2:
+            continue
+        if not name.startswith(HEADER) and IDENTIFYING.search(name):
             continue
         few = 2 <= len(values) <= MOST
         if len(values) <= len(images) // 2 and (few or _as_numbers(values) is not None):

@@ -68,6 +68,10 @@ def export(
         RunError: the bundle is too large or differs from PyTorch.
     """
     check_file(out)
+    if not 0.5 <= target_sensitivity <= 0.999:
+        raise UsageError(
+            f"a target sensitivity of {target_sensitivity}", mend="give 0.5 to 0.999, say 0.97"
+        )
     network, facts = load_network(checkpoint)
     parts, origin = read_origin(facts, data, name or out.stem, target_sensitivity, age_range_years)
     origin = dataclasses.replace(origin, limits=tuple(limits))

@@ -14,7 +14,7 @@ import torch
 from export.dataset import LabelledImage, manifest_sha256, read_labels, split_images
 from export.devices import Place, find_place
 from export.initial_weights import check_origin
-from export.output import make_folder
+from export.output import keep_apart, make_folder
 from export.pixels import require_pixels
 from export.recipe import Recipe
 from export.trainer import Trainer
@@ -61,6 +61,7 @@ def train(
             another recipe.
         RunError: the disk is full; the run goes on from its last checkpoint.
     """
+    keep_apart(run, data)
     images = read_labels(data)
     parts = split_images(images, recipe.seed)
     data_sha256 = manifest_sha256(images)

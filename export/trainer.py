@@ -30,6 +30,7 @@ from export.prediction import predict, rank_auc
 from export.recipe import Recipe, Stage, learning_rate
 from export.run_log import Clock, RunLog
 from export.sampling import shrink, step_order, training_pool
+from screener.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,9 +198,17 @@ class Trainer:
                 f"{rate:.0f} images/s, {clock.left_s(self.step) / 60:.0f} min left"
             )
             validated = (at + 1) % every == 0 or at + 1 == count
+            saved = validated or self.step % checkpoint_steps == 0
+            if not math.isfinite(float(loss) if saved else shown):
+                # Never saved: a run that goes on from there would never learn again.
+                raise RunError(
+                    f"the run diverged: its loss is no number at step {self.step}",
+                    f"the rate of its stage, {stage.rate:g}, is too high for it",
+                    "begin another run with a lower rate (--set stages=...)",
+                )
             if validated:
                 self._validate(stage, float(loss), rate, last=last)
-            if validated or self.step % checkpoint_steps == 0:
+            if saved:
                 self._save(LAST)
 
     def _stale(self, begin: int, every: int) -> bool:

@@ -13,6 +13,7 @@ import typer
 
 from screener.cli_extra import require_extra
 from screener.console import note, print_table, tell
+from screener.errors import UsageError
 
 
 def train(
@@ -95,8 +96,9 @@ def export(
     ] = None,
     name: Annotated[str, typer.Option(help="Of the model; the file's by default.")] = "",
     target_sensitivity: Annotated[
-        float, typer.Option(metavar="X", help="Of the operating point default, end to end.")
-    ] = 0.97,
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="X", help="Of the operating point default, end to end; else 0.97."),
+    ] = None,
     limits: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -117,7 +119,14 @@ def export(
     require_extra("train", "torch", "torchvision", "sklearn")
     with ExitStack() as stack:
         source = checkpoint
-        if not (int8 and checkpoint.suffix == ".onnx"):
+        if int8 and checkpoint.suffix == ".onnx":
+            if name or limits or target_sensitivity is not None:
+                raise UsageError(
+                    "--name, --limit and --target-sensitivity are the float bundle's",
+                    "an int8 bundle says what its float bundle says",
+                    "export the float bundle with them, then quantise that",
+                )
+        else:
             from export.to_onnx import export as export_float
 
             folder = stack.enter_context(TemporaryDirectory()) if int8 else ""
@@ -127,7 +136,7 @@ def export(
                 Path(folder) / out.name if int8 else out,
                 negatives=negatives,
                 name=name,
-                target_sensitivity=target_sensitivity,
+                target_sensitivity=0.97 if target_sensitivity is None else target_sensitivity,
                 limits=limits or (),
             )
         if int8:

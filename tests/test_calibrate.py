@@ -197,6 +197,14 @@ def test_folder_as_output_is_refused(sample: Path, tmp_path: Path) -> None:
         calibrate(TINY, sample, tmp_path, 0.9)
 
 
+@pytest.mark.parametrize("name", ["films.csv", "film.png", "best.pt"])
+def test_a_file_that_is_no_model_is_never_replaced(sample: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"of the site")
+    with pytest.raises(UsageError, match=r"is there already only a file that ends in \.onnx"):
+        calibrate(TINY, sample, tmp_path / name, 0.9)
+    assert (tmp_path / name).read_bytes() == b"of the site"
+
+
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path / "file" / "site.onnx", Path("/proc/none/site.onnx")):

@@ -75,6 +75,21 @@ def test_every_help_has_an_example_that_parses(name: str, call: Call) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "option", [("--name", "x"), ("--limit", "x"), ("--target-sensitivity", "0.9")]
+)
+def test_an_int8_bundle_takes_no_words_of_its_own(
+    call: Call, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "small.onnx"
+    code, _, told = call(
+        "export", shipped_file("float"), "--int8", "--data", tmp_path, "--out", out, *option
+    )
+    assert (code, out.exists()) == (2, False)
+    assert "are the float bundle's" in told
+
+
 def test_help_answers_at_once() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(

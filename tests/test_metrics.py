@@ -74,6 +74,15 @@ def test_delong_counts_ties_half() -> None:
     assert area.value == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("other", [1, 1000])
+def test_one_image_of_a_class_gives_no_narrow_interval(other: int) -> None:
+    scores = np.r_[0.7, np.linspace(0, 1, other)]
+    for positive in (np.arange(other + 1) == 0, np.arange(other + 1) > 0):
+        area = auc_delong(scores, positive)
+        assert area is not None
+        assert (area.low, area.high) == (0, 1)
+
+
 def test_delong_agrees_with_library_and_bootstrap() -> None:
     scores, positive = sample()
     area = auc_delong(scores, positive)

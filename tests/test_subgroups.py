@@ -39,6 +39,21 @@ def test_few_values_or_numbers() -> None:
     assert columns_with_subgroups(images(*rows)) == ["age", "sex"]
 
 
+@pytest.mark.parametrize(
+    ("column", "tabulated"),
+    [
+        *[(name, False) for name in ("PatientID", "patient_name", "Patient", "mrn", "id", "uid")],
+        *[(name, False) for name in ("StudyInstanceUID", "ReferringPhysician", "BirthDate")],
+        *[(name, True) for name in ("sex", "patient_sex", "fluid", "covid", "dicom_station_name")],
+    ],
+)
+def test_what_may_say_who_the_patient_is_is_not_tabulated_unasked(
+    column: str, tabulated: bool
+) -> None:
+    rows = [{column: f"value {i % 4}"} for i in range(40)]
+    assert columns_with_subgroups(images(*rows)) == ([column] if tabulated else [])
+
+
 def test_a_header_that_few_images_have_makes_no_subgroups() -> None:
     sparse = [{"dicom_patient_sex": "FM"[i % 2]} if i < 10 else {} for i in range(30)]
     assert columns_with_subgroups(images(*sparse)) == []

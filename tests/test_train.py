@@ -243,6 +243,39 @@ def test_a_run_that_is_no_folder_is_refused(data: Path, tmp_path: Path) -> None:
         train(data, tmp_path / "run", RECIPE, device="cpu")
 
 
+def test_a_run_in_the_class_folders_is_refused(tmp_path: Path) -> None:
+    for label in ("covid", "normal"):
+        (tmp_path / label).mkdir()
+    for inside in (tmp_path, tmp_path / "run", tmp_path / "covid" / ".." / "normal"):
+        with pytest.raises(UsageError, match="lies in the data"):
+            train(tmp_path, inside, RECIPE, device="cpu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["covid", "normal"]
+
+
+def test_a_run_that_diverges_is_told_and_not_saved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Trainer._update
+
+    def diverge(self: Trainer, *args: Any) -> Any:
+        return update(self, *args) * (float("nan") if self.step == 3 else 1)
+
+    monkeypatch.setattr(Trainer, "_update", diverge)
+    with pytest.raises(RunError, match=r"diverged.* at step 4 .*rate .*0\.001.* is too high"):
+        train(data, tmp_path, RECIPE, device="cpu", checkpoint_steps=1, tell=lambda _: None)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(
+    whole: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    content = bytearray((whole[0] / "best.pt").read_bytes())
+    content[len(content) // 2] ^= 0x70
+    (tmp_path / "best.pt").write_bytes(content)
+    with pytest.raises(UsageError, match="is not a readable checkpoint"):
+        load_network(tmp_path / "best.pt")
+
+
 def test_bad_data_is_told_before_training(data: Path, tmp_path: Path) -> None:
     bad = tmp_path / "data"
     shutil.copytree(data, bad)
