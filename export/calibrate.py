@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.calibration import Sample, join_studies, measure
+from export.calibration import Sample, join_studies, measure, require_target
 from export.dataset import LabelledImage, read_labels
 from export.evaluate import choose_part
 from export.metrics import bootstrap_by_group, threshold_at_sensitivity
@@ -79,10 +79,7 @@ def calibrate(
         UsageError: no such model or sample, a checkpoint, a target out of range, too few positives
             for the target, or too many of them turned away to reach it.
     """
-    if not 0.5 <= target_sensitivity <= 0.999:
-        raise UsageError(
-            f"a target sensitivity of {target_sensitivity}", mend="give 0.5 to 0.999, say 0.97"
-        )
+    require_target(target_sensitivity)
     check_file(out)
     images = read_labels(data)
     opened = open_model(model, device)

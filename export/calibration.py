@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from export.metrics import Estimate
 
 DECIMALS = 4
+TARGET_SENSITIVITY = 0.97
+"""Of the operating point `default`, where nobody asks for another."""
 SEED_SPECIFICITY = 0.956
 """Of the project's forerunner at its threshold of 0.5: operating points are compared there."""
 
@@ -42,6 +44,18 @@ class Sample:
 
     positive: NDArray[np.bool_]
     score: NDArray[np.float64]
+
+
+def require_target(sensitivity: float) -> None:
+    """Refuse a target that no sample of usual size can show.
+
+    Raises:
+        UsageError: it is not 0.5 to 0.999.
+    """
+    if not 0.5 <= sensitivity <= 0.999:
+        raise UsageError(
+            f"a target sensitivity of {sensitivity}", mend="give 0.5 to 0.999, say 0.97"
+        )
 
 
 def make_sample(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
 
 from export.devices import has_bf16
-from export.initial_weights import read_state
+from export.initial_weights import load_checkpoint
 from export.network import Network
 from screener.errors import UsageError
 
@@ -45,10 +45,10 @@ def rank_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float
 
 def load_network(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
     """The averaged network of a checkpoint, in eval mode, and the facts of its run."""
-    state = read_state(checkpoint)
+    loaded = load_checkpoint(checkpoint)
+    state = loaded.get("weights", loaded)
     if "backbone.fc.weight" not in state:
         raise UsageError(f"{str(checkpoint)!r} is no checkpoint of `screener train`")
     network = Network(state["backbone.fc.weight"].shape[0])
     network.load_state_dict(state)
-    facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
-    return network.eval(), facts
+    return network.eval(), loaded["facts"]

@@ -35,6 +35,7 @@ from export.bundling import (
     run_model,
     write_bundle,
 )
+from export.calibration import TARGET_SENSITIVITY
 from export.dataset import manifest_sha256, read_labels, split_images
 from export.metrics import auc_delong
 from export.output import check_file
@@ -86,7 +87,7 @@ def quantize(model: Path, data: Path, out: Path, *, negatives: Path | None = Non
     films = read_films(split_images(images, card.training_data.seed), negatives)
     whole = onnx.load_model_from_string(bundle.content)
     backbone = quantize_backbone(extract_backbone(whole), films.statistics)
-    target = card.operating_points[0].target_sensitivity or 0.97
+    target = card.operating_points[0].target_sensitivity or TARGET_SENSITIVITY
     origin = Origin(
         f"{card.name}-int8",
         card.findings[0],

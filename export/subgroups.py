@@ -40,9 +40,10 @@ def columns_with_subgroups(images: Sequence[LabelledImage]) -> list[str]:
     for name in names:
         of_images = [image.columns.get(name, UNKNOWN) for image in images]
         values = set(of_images)
-        if name.startswith(HEADER) and of_images.count(UNKNOWN) > len(images) / 2:
-            continue
-        if not name.startswith(HEADER) and IDENTIFYING.search(name):
+        if name.startswith(HEADER):
+            if of_images.count(UNKNOWN) > len(images) / 2:
+                continue
+        elif IDENTIFYING.search(name):
             continue
         few = 2 <= len(values) <= MOST
         if len(values) <= len(images) // 2 and (few or _as_numbers(values) is not None):

@@ -11,6 +11,7 @@ import torch
 
 from export.backbone import build_backbone, head_of, round_network
 from export.bundling import Films, Origin, make_bundle, read_films, run_model, write_bundle
+from export.calibration import TARGET_SENSITIVITY, require_target
 from export.dataset import manifest_sha256, read_labels, split_images
 from export.output import check_file
 from export.prediction import load_network
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from export.network import Network
     from screener.model_card import Calibration
 
-TARGET_SENSITIVITY = 0.97
 ADULTS = (18.0, 120.0)
 """As the intended use says; no child of the shipped model's training data has a finding."""
 PARITY = 1e-4
@@ -68,10 +68,7 @@ def export(
         RunError: the bundle is too large or differs from PyTorch.
     """
     check_file(out)
-    if not 0.5 <= target_sensitivity <= 0.999:
-        raise UsageError(
-            f"a target sensitivity of {target_sensitivity}", mend="give 0.5 to 0.999, say 0.97"
-        )
+    require_target(target_sensitivity)
     network, facts = load_network(checkpoint)
     parts, origin = read_origin(facts, data, name or out.stem, target_sensitivity, age_range_years)
     origin = dataclasses.replace(origin, limits=tuple(limits))

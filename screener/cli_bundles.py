@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from screener.cli_models import with_interval
+from screener.cli_figures import with_interval
 from screener.console import print_table, tell
 from screener.errors import UsageError
 

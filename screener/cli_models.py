@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from screener.cli_extra import require_extra
+from screener.cli_figures import with_interval
 from screener.console import note, print_table, tell
 from screener.errors import UsageError
 
@@ -127,6 +128,7 @@ def export(
                     "export the float bundle with them, then quantise that",
                 )
         else:
+            from export.calibration import TARGET_SENSITIVITY
             from export.to_onnx import export as export_float
 
             folder = stack.enter_context(TemporaryDirectory()) if int8 else ""
@@ -136,7 +138,9 @@ def export(
                 Path(folder) / out.name if int8 else out,
                 negatives=negatives,
                 name=name,
-                target_sensitivity=0.97 if target_sensitivity is None else target_sensitivity,
+                target_sensitivity=(
+                    TARGET_SENSITIVITY if target_sensitivity is None else target_sensitivity
+                ),
                 limits=limits or (),
             )
         if int8:
@@ -284,15 +288,6 @@ def calibrate(
     tell(f"wrote {out}: scan with --model {out} --operating-point {name}")
 
 
-def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
-    """A measured share with its 95 % interval, in words where there is none."""
-    if value is None:
-        return "not measured"
-    if interval is None:
-        return f"{value:.3f}"
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
-
-
 def _path_of(model: str) -> Path | None:
     return None if model == "shipped" else Path(model)
 
@@ -303,5 +298,5 @@ def _figure(value: float | None) -> str:
 
 def _estimate(found: Mapping[str, float] | None) -> str:
     if found is None:
-        return "not measured"
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+        return with_interval(None, None)
+    return with_interval(found["value"], (found["low"], found["high"]))
